@@ -1,0 +1,89 @@
+/**
+ * Reason codes: why a connection ended the way it did. Each is listed once, here, documented in
+ * docs/reference/reasons.md, stable, and never reused for another meaning.
+ */
+
+/** The outcome a reason belongs to. `served`: it was relayed. `refused`: we would not. `failed`: we could not. */
+export type Outcome = 'served' | 'refused' | 'failed';
+
+export interface ReasonFacts {
+  readonly outcome: Outcome;
+  readonly meaning: string;
+}
+
+/** Every reason, with what it means to an operator. The key is the code that logs, metrics and the API carry. */
+export const reasons = {
+  'client-closed': { outcome: 'served', meaning: 'Relayed to the end; the client finished first.' },
+  'backend-closed': { outcome: 'served', meaning: 'Relayed to the end; the backend finished first.' },
+  'client-reset': { outcome: 'served', meaning: 'Relayed until the client reset the connection.' },
+  'backend-reset': { outcome: 'served', meaning: 'Relayed until the backend reset the connection.' },
+  'idle-timeout': { outcome: 'served', meaning: 'Relayed until no byte had moved either way for idle_timeout.' },
+  drained: {
+    outcome: 'served',
+    meaning: 'Relayed until the server shut down and shutdown_timeout had passed.',
+  },
+
+  'listener-limit': { outcome: 'refused', meaning: 'The listener already served max_connections.' },
+  'total-limit': {
+    outcome: 'refused',
+    meaning: 'The process already served as many connections as its descriptors allow.',
+  },
+  'proxy-header-untrusted': {
+    outcome: 'refused',
+    meaning: 'The peer may not send a PROXY header: it is not in proxy_protocol_from.',
+  },
+  'proxy-header-missing': {
+    outcome: 'refused',
+    meaning: 'The listener demands a PROXY header and the first bytes were none.',
+  },
+  'proxy-header-malformed': { outcome: 'refused', meaning: 'The PROXY header broke its specification.' },
+  'proxy-header-oversized': { outcome: 'refused', meaning: 'The PROXY header was larger than allowed.' },
+  'proxy-header-checksum': { outcome: 'refused', meaning: 'The CRC32c in the PROXY header did not match.' },
+  'proxy-header-timeout': {
+    outcome: 'refused',
+    meaning: 'The PROXY header was not complete within client_hello_timeout.',
+  },
+  'blocked-ip': { outcome: 'refused', meaning: 'A firewall rule blocks the address.' },
+  'blocked-cidr': { outcome: 'refused', meaning: 'A firewall rule blocks the network the address is in.' },
+  'blocked-country': { outcome: 'refused', meaning: 'A firewall rule blocks the country of the address.' },
+  'rate-limited': {
+    outcome: 'refused',
+    meaning: 'The source opened more than rate_limit connections within rate_window.',
+  },
+  'not-tls': { outcome: 'refused', meaning: 'The first bytes were not a TLS handshake.' },
+  'hello-malformed': { outcome: 'refused', meaning: 'The ClientHello broke the TLS specification.' },
+  'hello-oversized': { outcome: 'refused', meaning: 'The ClientHello was larger than 16 KiB.' },
+  'hello-timeout': {
+    outcome: 'refused',
+    meaning: 'The ClientHello was not complete within client_hello_timeout.',
+  },
+  'hello-incomplete': { outcome: 'refused', meaning: 'The client left before its first bytes were complete.' },
+  'no-sni': {
+    outcome: 'refused',
+    meaning: 'The ClientHello named no host and the listener has no default_backend.',
+  },
+  'no-route': {
+    outcome: 'refused',
+    meaning: 'No route matches the host name and the listener has no default_backend.',
+  },
+  draining: { outcome: 'refused', meaning: 'The server was shutting down before a backend was reached.' },
+
+  'name-not-found': { outcome: 'failed', meaning: 'The name of the backend has no address.' },
+  'name-timeout': { outcome: 'failed', meaning: 'DNS did not answer for the name of the backend in time.' },
+  'name-failed': { outcome: 'failed', meaning: 'DNS failed for the name of the backend.' },
+  'dial-refused': { outcome: 'failed', meaning: 'Every address of the backend refused the connection.' },
+  'dial-unreachable': { outcome: 'failed', meaning: 'No address of the backend could be reached.' },
+  'dial-timeout': { outcome: 'failed', meaning: 'No address of the backend answered within connect_timeout.' },
+  'dial-failed': { outcome: 'failed', meaning: 'The backend could not be dialled for another reason.' },
+  'client-gone': { outcome: 'failed', meaning: 'The client left while the backend was being dialled.' },
+  'internal-error': {
+    outcome: 'failed',
+    meaning: 'A fault of Portcullis itself; the log line before carries its stack.',
+  },
+} as const satisfies Record<string, ReasonFacts>;
+
+export type Reason = keyof typeof reasons;
+
+export function isReason(code: string): code is Reason {
+  return Object.hasOwn(reasons, code);
+}

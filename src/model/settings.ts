@@ -1,0 +1,117 @@
+/**
+ * What an operator configures, parsed and checked: plain data that may cross threads and be stored.
+ *
+ * `ProcessSettings` come from file and environment and last as long as the process; `TrafficSettings` are
+ * what a store owns and the admin API changes at run time. Past `src/config` nothing re-checks them.
+ */
+
+/** Where a listener binds. `host` is an IP literal without brackets; `''` is every address, v6 and v4. */
+export interface ListenAddress {
+  readonly host: string;
+  /** 0–65535; 0 asks the system for a free port. */
+  readonly port: number;
+}
+
+/** Where a backend listens. */
+export type EndpointAddress =
+  | {
+      readonly kind: 'tcp';
+      /** IP literal without brackets, or a DNS name in lower case. */
+      readonly host: string;
+      /** 1–65535. */
+      readonly port: number;
+    }
+  | {
+      readonly kind: 'unix';
+      /** Absolute path of a stream socket, at most 107 bytes. */
+      readonly path: string;
+    };
+
+export type RouteMode = 'l4';
+
+export interface RouteSettings {
+  /** `app.example.com` or `*.example.com`, normalised by core's parseHostPattern. Unique on its listener. */
+  readonly hostname: string;
+  readonly mode: RouteMode;
+  readonly backend: EndpointAddress;
+  /** Begin the upstream connection with a PROXY protocol v2 header that names the real client. */
+  readonly sendProxyProtocol: boolean;
+}
+
+export type ListenerKind = 'ingress';
+
+export interface ListenerSettings {
+  readonly kind: ListenerKind;
+  /** The address as people write it, `:443`, and the listener's name everywhere. Unique. */
+  readonly name: string;
+  readonly address: ListenAddress;
+  /** True: every connection must begin with a PROXY header. False: none is ever read. */
+  readonly proxyProtocol: boolean;
+  /** Peers that may send a PROXY header, as canonical CIDRs. Empty only for loopback addresses: any peer may. */
+  readonly proxyProtocolFrom: readonly string[];
+  /** Connections served at once, over all workers; 0 is no limit. */
+  readonly maxConnections: number;
+  /** Takes what no route matches, and hellos without a name. */
+  readonly defaultBackend: EndpointAddress | null;
+  readonly routes: readonly RouteSettings[];
+}
+
+export interface RateLimitSettings {
+  /** Connections one source may open per window. */
+  readonly connections: number;
+  readonly windowMs: number;
+}
+
+export interface FirewallSettings {
+  /** Absolute path of a MaxMind DB with countries, or null. */
+  readonly geoipDatabase: string | null;
+  /** Canonical IP literals. */
+  readonly blockedIps: readonly string[];
+  /** Canonical CIDRs, host bits zero. */
+  readonly blockedCidrs: readonly string[];
+  /** ISO 3166-1 alpha-2, upper case. */
+  readonly blockedCountries: readonly string[];
+  /** Canonical CIDRs (a single address as /32 or /128) that the rate limit never refuses. */
+  readonly rateLimitExempt: readonly string[];
+  readonly rateLimit: RateLimitSettings | null;
+}
+
+/** The configuration the data plane runs by. */
+export interface TrafficSettings {
+  readonly listeners: readonly ListenerSettings[];
+  readonly firewall: FirewallSettings;
+}
+
+export interface ServerSettings {
+  /** Data-plane threads, 1–256. `auto` in the file is resolved to the number of usable cores. */
+  readonly workers: number;
+  readonly shutdownTimeoutMs: number;
+  readonly connectTimeoutMs: number;
+  readonly idleTimeoutMs: number;
+  /** Also bounds the PROXY header: everything before the routing decision. */
+  readonly clientHelloTimeoutMs: number;
+  /** Connections in all; 0 derives it from RLIMIT_NOFILE. */
+  readonly maxConnections: number;
+  /** `fast` drives libuv's TCP handles, `public` uses net.Socket only, `auto` takes fast where it works. */
+  readonly sockets: 'auto' | 'fast' | 'public';
+}
+
+export const logLevels = ['debug', 'info', 'warn', 'error'] as const;
+export type LogLevel = (typeof logLevels)[number];
+
+export interface LogSettings {
+  readonly level: LogLevel;
+  /** null: pretty on a terminal, JSON elsewhere. */
+  readonly format: 'json' | 'pretty' | null;
+}
+
+/** The configuration of the process itself. */
+export interface ProcessSettings {
+  readonly server: ServerSettings;
+  readonly log: LogSettings;
+}
+
+export interface Settings {
+  readonly process: ProcessSettings;
+  readonly traffic: TrafficSettings;
+}
