@@ -63,14 +63,17 @@ export class SharedGauges {
     this.#ownSequence = headerWords + worker * lineWords;
   }
 
-  /** Takes one place of `slot` unless `max` are taken; 0 is no limit. Lock-free. */
+  /** Takes one place of `slot` unless `max` are taken; 0 is no limit. Lock-free; four atomic operations. */
   tryAcquire(slot: number, max: number): boolean {
     const words = this.#words;
     const total = this.#totals + slot * lineWords;
     const share = this.#ownShares + slot;
     const sequence = this.#ownSequence;
-    let seen = Atomics.load(words, total);
-    if (max !== 0 && seen >= max) return false;
+    let seen = words[total]!;
+    if (max !== 0 && seen >= max) {
+      seen = Atomics.load(words, total);
+      if (seen >= max) return false;
+    }
     Atomics.add(words, sequence, 1);
     for (;;) {
       const before = Atomics.compareExchange(words, total, seen, seen + 1);
