@@ -1,0 +1,208 @@
+/**
+ * Writes the pages of docs/reference that repeat what the code already says. `--check` writes nothing and fails when
+ * a page is stale.
+ */
+
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { exitCodes, exitMeanings } from '../src/cli/exit-codes.ts';
+import { variableName } from '../src/config/environment.ts';
+import type { Path } from '../src/config/problem.ts';
+import { problemCodes } from '../src/config/problem.ts';
+import { schema } from '../src/config/schema.ts';
+import type { Fields, List, Node, Rows, Section, Setting } from '../src/config/schema.ts';
+import { reasons } from '../src/core/reason.ts';
+import type { Outcome } from '../src/core/reason.ts';
+
+const directory = join(import.meta.dirname, '../docs/reference');
+const note = (source: string): string => `<!-- Written by scripts/generate-docs.ts from ${source}. -->\n`;
+
+const pages: Readonly<Record<string, string>> = {
+  'configuration.md': configurationPage(),
+  'configuration.schema.json': `${JSON.stringify(editorSchema(), null, 2)}\n`,
+  'reasons.md': reasonsPage(),
+  'exit-codes.md': exitCodesPage(),
+};
+
+if (process.argv.includes('--check')) check();
+else write();
+
+function write(): void {
+  mkdirSync(directory, { recursive: true });
+  for (const [name, text] of Object.entries(pages)) writeFileSync(join(directory, name), text);
+}
+
+function check(): void {
+  const stale = Object.entries(pages).filter(([name, text]) => readPage(name) !== text);
+  for (const [name] of stale)
+    console.error(`docs/reference/${name} is stale: run scripts/node scripts/generate-docs.ts`);
+  process.exitCode = stale.length === 0 ? 0 : 1;
+}
+
+function readPage(name: string): string | undefined {
+  try {
+    return readFileSync(join(directory, name), 'utf8');
+  } catch {
+    return undefined;
+  }
+}
+
+function configurationPage(): string {
+  const codes = Object.entries(problemCodes).map(([code, meaning]) => [`\`${code}\``, meaning]);
+  return [
+    '# Configuration\n',
+    note('src/config/schema.ts'),
+    introduction(),
+    ...Object.entries(schema).map(([name, node]) => tablePart(node, [name])),
+    '## Problem codes\n',
+    'What `portcullis validate --json` calls the problems it finds. Codes are stable.\n',
+    markdownTable(['Code', 'Meaning'], codes),
+  ].join('\n');
+}
+
+function introduction(): string {
+  return `Portcullis reads one file, TOML or YAML by its ending: \`.toml\`, \`.yaml\`, \`.yml\`. \`portcullis validate -c FILE\`
+names every problem of it, with file, line and column. Editors complete and check it by
+[configuration.schema.json](configuration.schema.json).
+
+\`\`\`toml
+[firewall]
+blocked_cidrs = ["198.51.100.0/24"]
+rate_limit = 100
+
+[[listeners]]
+addr = ":443"
+
+  [[listeners.routes]]
+  hostname = "app.example.com"
+  backend = "10.0.0.5:8443"
+
+  [[listeners.routes]]
+  hostname = "*.example.com"
+  backend = "unix:/run/web.sock"
+\`\`\`
+
+- **Durations** are text with units, \`"30s"\`, \`"500ms"\`, \`"1h30m"\`, \`"2d"\`; **sizes** are \`"16KiB"\`, \`"1MiB"\`. A number
+  without its unit is refused.
+- **Paths** that are relative count from the directory of the file, wherever they are set.
+- **Environment**: a variable overrides each setting. Its name is \`PORTCULLIS_\` and the key path in capitals, joined by
+  \`_\`; a list is written with commas; an empty value is an empty list, or a setting left out. Elements of
+  \`[[listeners]]\` and their routes are counted from 0, and the next index adds one: \`PORTCULLIS_LISTENERS_0_ADDR=:8443\`.
+  A \`PORTCULLIS_\` variable that names no setting is a warning.
+- An error keeps Portcullis from starting; a warning does not.
+`;
+}
+
+function tablePart(node: Node, path: Path): string {
+  if (node.form !== 'section' && node.form !== 'rows') return '';
+  const inner = Object.entries(node.fields).filter(
+    ([, each]) => each.form === 'section' || each.form === 'rows',
+  );
+  const leaves = Object.entries(node.fields).filter(
+    ([, each]) => each.form === 'setting' || each.form === 'list',
+  );
+  const keys = path.filter((part) => typeof part === 'string').join('.');
+  const below = node.form === 'rows' ? [...path, 0] : path;
+  return [
+    `## \`${node.form === 'rows' ? `[[${keys}]]` : `[${keys}]`}\`\n`,
+    `${node.description}${node.form === 'rows' ? ` At most ${node.countMax.toLocaleString('en')}.` : ''}\n`,
+    markdownTable(
+      ['Setting', 'Takes', 'Default', 'Meaning', 'Variable'],
+      leaves.map(([name, leaf]) => leafRow(name, leaf as Setting<unknown> | List<unknown>, [...below, name])),
+    ),
+    ...inner.map(([name, each]) => tablePart(each, [...below, name])),
+  ].join('\n');
+}
+
+function leafRow(name: string, leaf: Setting<unknown> | List<unknown>, path: Path): readonly string[] {
+  const isList = leaf.form === 'list';
+  const takes = isList ? `a list, each ${leaf.kind.expected}` : leaf.kind.expected;
+  return [`\`${name}\``, takes, defaultText(leaf), leaf.description, `\`${variableName(path)}\``];
+}
+
+function defaultText(leaf: Setting<unknown> | List<unknown>): string {
+  if (leaf.form === 'list') return '`[]`';
+  if (leaf.fallback === undefined) return 'required';
+  return leaf.fallback === null ? 'none' : `\`${JSON.stringify(leaf.fallback)}\``;
+}
+
+function editorSchema(): object {
+  return {
+    $schema: 'https://json-schema.org/draft/2020-12/schema',
+    title: 'Portcullis configuration',
+    ...tableSchema(schema),
+  };
+}
+
+function tableSchema(fields: Fields): object {
+  const entries = Object.entries(fields);
+  const required = entries.filter(([, node]) => isRequired(node)).map(([name]) => name);
+  return {
+    type: 'object',
+    additionalProperties: false,
+    ...(required.length === 0 ? {} : { required }),
+    properties: Object.fromEntries(entries.map(([name, node]) => [name, nodeSchema(node)])),
+  };
+}
+
+function isRequired(node: Node): boolean {
+  return node.form === 'rows' ? node.countMin > 0 : node.form === 'setting' && node.fallback === undefined;
+}
+
+function nodeSchema(node: Node): object {
+  const { description } = node;
+  switch (node.form) {
+    case 'setting':
+      return { description, ...node.kind.json, ...(node.fallback == null ? {} : { default: node.fallback }) };
+    case 'list':
+      return { description, type: 'array', maxItems: node.countMax, items: node.kind.json };
+    case 'section':
+      return sectionSchema(node);
+    case 'rows':
+      return rowsSchema(node);
+  }
+}
+
+function sectionSchema({ description, fields }: Section<Fields>): object {
+  return { description, ...tableSchema(fields) };
+}
+
+function rowsSchema({ description, fields, countMin, countMax }: Rows<Fields>): object {
+  return { description, type: 'array', minItems: countMin, maxItems: countMax, items: tableSchema(fields) };
+}
+
+function reasonsPage(): string {
+  const titles: Readonly<Record<Outcome, string>> = {
+    served: 'Served: the connection was relayed',
+    refused: 'Refused: Portcullis would not serve it',
+    failed: 'Failed: Portcullis could not serve it',
+  };
+  const parts = Object.entries(titles).map(([outcome, title]) => {
+    const rows = Object.entries(reasons).filter(([, facts]) => facts.outcome === outcome);
+    const cells = rows.map(([code, { meaning }]) => [`\`${code}\``, meaning]);
+    return `## ${title}\n\n${markdownTable(['Reason', 'Meaning'], cells)}`;
+  });
+  const text =
+    'Why a connection ended the way it did, in logs, metrics and the API. Codes are stable and never reused.\n';
+  return ['# Reasons\n', note('src/core/reason.ts'), text, ...parts].join('\n');
+}
+
+function exitCodesPage(): string {
+  const rows = Object.entries(exitMeanings).map(([name, meaning]) => {
+    return [String(exitCodes[name as keyof typeof exitCodes]), meaning];
+  });
+  const text =
+    'Of every `portcullis` command. A process that a second SIGINT or SIGTERM ends does not come to choose one.\n';
+  return [
+    '# Exit codes\n',
+    note('src/cli/exit-codes.ts'),
+    text,
+    markdownTable(['Code', 'Meaning'], rows),
+  ].join('\n');
+}
+
+function markdownTable(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[]): string =>
+    `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
+  return `${[line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n')}\n`;
+}

@@ -1,0 +1,114 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { leaves, overlay, variableName } from './environment.ts';
+import { loadSettings } from './load.ts';
+import { formatProblem } from './problem.ts';
+import { readTable } from './reader.ts';
+import { schema } from './schema.ts';
+
+const directory = mkdtempSync(join(tmpdir(), 'portcullis-environment-'));
+after(() => rmSync(directory, { recursive: true }));
+
+const file = join(directory, 'x.toml');
+writeFileSync(file, '[[listeners]]\naddr = "127.0.0.1:443"\ndefault_backend = "10.0.0.1:443"\n');
+
+function problemsWith(environment: Record<string, string>): string[] {
+  return loadSettings(file, environment).problems.map((problem) => formatProblem(problem, false));
+}
+
+/** For each setting a text that it takes and that is not its default. */
+const texts: Readonly<Record<string, { text: string; value: unknown }>> = {
+  'server.workers': { text: '3', value: 3 },
+  'server.shutdown_timeout': { text: '1h30m', value: 5_400_000 },
+  'server.connect_timeout': { text: '500ms', value: 500 },
+  'server.idle_timeout': { text: '2d', value: 172_800_000 },
+  'server.client_hello_timeout': { text: '1s', value: 1000 },
+  'server.max_connections': { text: '77', value: 77 },
+  'server.sockets': { text: 'public', value: 'public' },
+  'log.level': { text: 'debug', value: 'debug' },
+  'log.format': { text: 'json', value: 'json' },
+  'firewall.geoip_db': { text: 'geo.mmdb', value: '/base/geo.mmdb' },
+  'firewall.blocked_ips': { text: '192.0.2.1, 2001:db8::1', value: ['192.0.2.1', '2001:db8::1'] },
+  'firewall.blocked_cidrs': { text: '192.0.2.0/24', value: ['192.0.2.0/24'] },
+  'firewall.blocked_countries': { text: 'de,fr', value: ['DE', 'FR'] },
+  'firewall.rate_limit': { text: '9', value: 9 },
+  'firewall.rate_window': { text: '2m', value: 120_000 },
+  'firewall.allowed_ips': { text: '192.0.2.9', value: ['192.0.2.9'] },
+  'firewall.allowed_cidrs': { text: '2001:db8::/32', value: ['2001:db8::/32'] },
+  'listeners.0.addr': { text: ':8443', value: { host: '', port: 8443 } },
+  'listeners.0.proxy_protocol': { text: 'true', value: true },
+  'listeners.0.proxy_protocol_from': { text: '10.0.0.0/8,', value: ['10.0.0.0/8'] },
+  'listeners.0.max_connections': { text: '5', value: 5 },
+  'listeners.0.default_backend': { text: 'a.b:1', value: { kind: 'tcp', host: 'a.b', port: 1 } },
+  'listeners.0.routes.0.hostname': { text: '*.a.b', value: '*.a.b' },
+  'listeners.0.routes.0.mode': { text: 'l4', value: 'l4' },
+  'listeners.0.routes.0.backend': { text: 'unix:s', value: { kind: 'unix', path: '/base/s' } },
+  'listeners.0.routes.0.send_proxy_protocol': { text: 'true', value: true },
+};
+
+test('every setting of the schema has a variable of its own that overrides it', () => {
+  const all = [...leaves(schema)];
+  assert.equal(new Set(all.map(({ path }) => variableName(path))).size, all.length);
+  for (const { path } of all) {
+    const sample = texts[path.join('.')];
+    assert.ok(sample !== undefined, `${path.join('.')} needs a line in this test`);
+    const root = {};
+    const { findings } = overlay(schema, root, { [variableName(path)]: sample.text });
+    assert.deepEqual(findings, []);
+    let value: unknown = readTable(schema, root, '/base').values;
+    for (const part of path) value = (value as Record<string | number, unknown>)[part];
+    assert.deepEqual(value, sample.value, variableName(path));
+  }
+});
+
+test('a variable beats the file, adds the next listener, and an empty one leaves a setting out', () => {
+  const { settings, problems } = loadSettings(file, {
+    PORTCULLIS_LISTENERS_0_ADDR: ':8443',
+    PORTCULLIS_LISTENERS_0_DEFAULT_BACKEND: '',
+    PORTCULLIS_LISTENERS_0_ROUTES_0_HOSTNAME: 'a.example',
+    PORTCULLIS_LISTENERS_0_ROUTES_0_BACKEND: '10.0.0.2:1',
+    PORTCULLIS_LISTENERS_1_ADDR: ':9443',
+    PORTCULLIS_LISTENERS_1_DEFAULT_BACKEND: '10.0.0.3:1',
+    PORTCULLIS_NODE: '/usr/bin/node',
+    HOME: '/root',
+  });
+  assert.deepEqual(problems, []);
+  const { listeners } = settings!.traffic;
+  assert.deepEqual(
+    listeners.map(({ name }) => name),
+    [':8443', ':9443'],
+  );
+  assert.equal(listeners[0]!.defaultBackend, null);
+  assert.equal(listeners[0]!.routes[0]!.hostname, 'a.example');
+});
+
+test('a problem in a variable has the variable as its place', () => {
+  const problems = problemsWith({
+    PORTCULLIS_SERVER_IDLE_TIMEOUT: 'soon\x1b[2J',
+    PORTCULLIS_FIREWALL_BLOCKED_IPS: '192.0.2.1,x',
+    PORTCULLIS_LISTENERS_1_MAX_CONNECTIONS: '5',
+    PORTCULLIS_LISTENERS_3_ADDR: ':1',
+    PORTCULLIS_SERVER_IDEL_TIMEOUT: '1s',
+    PORTCULLIS_LISTENERS_0_ROUTES_12_BACKENDS: 'x',
+  });
+  assert.deepEqual(problems, [
+    'error PORTCULLIS_SERVER_IDLE_TIMEOUT server.idle_timeout: expected a duration such as "30s", from 1s to 7d, found "soon\\x1b[2J"',
+    'error PORTCULLIS_FIREWALL_BLOCKED_IPS firewall.blocked_ips[1]: expected an IP address such as "192.0.2.1" or "2001:db8::1", found "x"',
+    'error PORTCULLIS_LISTENERS_1_MAX_CONNECTIONS listeners[1].addr: expected an address such as ":443", "127.0.0.1:8443" or "[::1]:8443", found nothing',
+    'warning PORTCULLIS_LISTENERS_1_MAX_CONNECTIONS listeners[1]: expected routes or a default_backend: as it is, every connection will be refused, found neither',
+    'warning PORTCULLIS_LISTENERS_0_ROUTES_12_BACKENDS: expected the name of a setting, found PORTCULLIS_LISTENERS_0_ROUTES_12_BACKENDS (did you mean PORTCULLIS_LISTENERS_0_ROUTES_12_BACKEND?)',
+    'error PORTCULLIS_LISTENERS_3_ADDR listeners[3]: expected an index up to 2, as there are 2, found 3',
+    'warning PORTCULLIS_SERVER_IDEL_TIMEOUT: expected the name of a setting, found PORTCULLIS_SERVER_IDEL_TIMEOUT (did you mean PORTCULLIS_SERVER_IDLE_TIMEOUT?)',
+  ]);
+});
+
+test('an index past every limit makes no list of that length', () => {
+  const [problem] = problemsWith({ PORTCULLIS_LISTENERS_99999999999999999999_ADDR: ':1' });
+  assert.match(
+    problem!,
+    /^error PORTCULLIS_LISTENERS_9+_ADDR listeners\[\S+\]: expected an index up to 1, as there are 1/,
+  );
+});

@@ -1,0 +1,242 @@
+/**
+ * The kinds of value a setting may take. Each says what it expects, to people and to editors, and reads a raw value
+ * of TOML, YAML or the environment into the value that the program runs by, or refuses it. None throws.
+ */
+
+import { resolve } from 'node:path';
+import { formatHostPattern, parseHostPattern } from '../core/hostname.ts';
+import { formatCidr, formatIp, parseCidr, parseIp } from '../core/ip.ts';
+import type { EndpointAddress, ListenAddress } from '../model/settings.ts';
+import { parseEndpoint, parseListenAddress, toAscii } from './address.ts';
+import { countries } from './countries.ts';
+import { formatDuration, formatSize, parseDuration, parseSize } from './quantity.ts';
+import { nearestName } from './suggestion.ts';
+
+/** As much of JSON Schema as editors need. */
+export type JsonSchema = Readonly<Record<string, unknown>>;
+
+export interface Kind<T> {
+  /** For the reference: `duration`. */
+  readonly name: string;
+  /** Completes "expected …". */
+  readonly expected: string;
+  readonly json: JsonSchema;
+  /** What the text of an environment variable is, raw. */
+  fromText(text: string): unknown;
+  /** `directory` is the one that relative paths are counted from. */
+  read(raw: unknown, directory: string): T | Refusal;
+}
+
+/** Why a value was not taken, as far as more is known than "not what was expected". */
+export class Refusal {
+  /** Completes "found X, which …". */
+  readonly fault: string | null;
+  /** A value that would have been taken. */
+  readonly suggestion: string | null;
+
+  constructor(fault: string | null = null, suggestion: string | null = null) {
+    this.fault = fault;
+    this.suggestion = suggestion;
+  }
+}
+
+const plainRefusal = new Refusal();
+
+export function boolean(): Kind<boolean> {
+  return {
+    name: 'boolean',
+    expected: 'true or false',
+    json: { type: 'boolean' },
+    fromText: (text) => (text === 'true' ? true : text === 'false' ? false : text),
+    read: (raw) => (typeof raw === 'boolean' ? raw : plainRefusal),
+  };
+}
+
+export function integer(least: number, most: number): Kind<number> {
+  return {
+    name: 'integer',
+    expected: `a whole number from ${least} to ${most}`,
+    json: { type: 'integer', minimum: least, maximum: most },
+    fromText: numberOrText,
+    read: (raw) => (isWholeNumber(raw) && raw >= least && raw <= most ? raw : plainRefusal),
+  };
+}
+
+/** A number, or one word that stands for a number only the machine knows. */
+export function integerOr<const W extends string>(word: W, least: number, most: number): Kind<number | W> {
+  const number = integer(least, most);
+  return {
+    name: `"${word}" or integer`,
+    expected: `"${word}" or ${number.expected}`,
+    json: { anyOf: [{ const: word }, number.json] },
+    fromText: numberOrText,
+    read: (raw, directory) => (raw === word ? word : number.read(raw, directory)),
+  };
+}
+
+export function oneOf<const T extends string>(words: readonly T[]): Kind<T> {
+  return {
+    name: words.map((word) => `"${word}"`).join(' or '),
+    expected: words.length === 1 ? `"${words[0]}"` : `one of ${words.map((word) => `"${word}"`).join(', ')}`,
+    json: { enum: words },
+    fromText: (text) => text,
+    read(raw) {
+      const word = words.find((each) => each === raw);
+      if (word !== undefined) return word;
+      return typeof raw === 'string' ? new Refusal(null, nearestName(raw, words)) : plainRefusal;
+    },
+  };
+}
+
+/** Milliseconds. */
+export function duration(leastMs: number, mostMs: number): Kind<number> {
+  return {
+    name: 'duration',
+    expected: `a duration such as "30s", from ${formatDuration(leastMs)} to ${formatDuration(mostMs)}`,
+    json: { type: 'string', pattern: '^(\\d+d)?(\\d+h)?(\\d+m)?(\\d+s)?(\\d+ms)?$', minLength: 2 },
+    fromText: (text) => text,
+    read(raw) {
+      if (typeof raw === 'number') return withUnit(raw, 's', (text) => this.read(text, ''));
+      const durationMs = typeof raw === 'string' ? parseDuration(raw) : undefined;
+      return durationMs !== undefined && durationMs >= leastMs && durationMs <= mostMs
+        ? durationMs
+        : plainRefusal;
+    },
+  };
+}
+
+/** Bytes. */
+export function size(least: number, most: number): Kind<number> {
+  return {
+    name: 'size',
+    expected: `a size such as "16KiB", from ${formatSize(least)} to ${formatSize(most)}`,
+    json: { type: 'string', pattern: '^\\d+(B|KiB|MiB|GiB)$' },
+    fromText: (text) => text,
+    read(raw) {
+      if (typeof raw === 'number') return withUnit(raw, 'B', (text) => this.read(text, ''));
+      const bytes = typeof raw === 'string' ? parseSize(raw) : undefined;
+      return bytes !== undefined && bytes >= least && bytes <= most ? bytes : plainRefusal;
+    },
+  };
+}
+
+/** An absolute path. */
+export function filePath(): Kind<string> {
+  return text('path', 'the path of a file', (value, directory) =>
+    value === '' || value.includes('\0') ? plainRefusal : resolve(directory, value),
+  );
+}
+
+/** A canonical IP literal. */
+export function ipAddress(): Kind<string> {
+  return text('IP address', 'an IP address such as "192.0.2.1" or "2001:db8::1"', (value) => {
+    const ip = parseIp(value);
+    if (ip !== undefined) return formatIp(ip);
+    return new Refusal(parseCidr(value) === undefined ? null : 'is a network: name it among the CIDRs');
+  });
+}
+
+/** A canonical CIDR. Bits beyond the prefix are refused: either the address or the prefix is a slip. */
+export function cidr(): Kind<string> {
+  return text('CIDR', 'a network such as "192.0.2.0/24" or "2001:db8::/32"', (value) => {
+    const parsed = parseCidr(value);
+    if (parsed === undefined) return plainRefusal;
+    const canonical = formatCidr(parsed.cidr);
+    if (!value.includes('/')) return new Refusal('has no prefix length', canonical);
+    return parsed.hostBitsSet ? new Refusal('has bits set beyond its prefix', canonical) : canonical;
+  });
+}
+
+/** Upper case. */
+export function country(): Kind<string> {
+  return text('country', 'an ISO 3166-1 country code of two letters such as "DE"', (value) => {
+    const code = value.toUpperCase();
+    if (countries.has(code)) return code;
+    return code === 'UK' ? new Refusal(null, 'GB') : plainRefusal;
+  });
+}
+
+/** `app.example.com` or `*.example.com`, normalised. */
+export function hostPattern(): Kind<string> {
+  return text('hostname', 'a hostname such as "app.example.com" or "*.example.com"', (value) => {
+    const pattern = parseHostPattern(
+      value.startsWith('*.') ? `*.${toAscii(value.slice(2))}` : toAscii(value),
+    );
+    return pattern.kind === 'refused' ? new Refusal(pattern.reason) : formatHostPattern(pattern);
+  });
+}
+
+export function listenAddress(): Kind<ListenAddress> {
+  const expected = 'an address such as ":443", "127.0.0.1:8443" or "[::1]:8443"';
+  const kind = text('listen address', expected, (value) => {
+    return parseListenAddress(value) ?? listenRefusal(value);
+  });
+  return {
+    ...kind,
+    read: (raw, directory) => kind.read(typeof raw === 'number' ? `${raw}` : raw, directory),
+  };
+}
+
+export function endpoint(): Kind<EndpointAddress> {
+  const expected =
+    'an address such as "10.0.0.1:8443", "app.internal:8443", "[2001:db8::1]:8443" or "unix:/run/app.sock"';
+  return text('backend address', expected, (value, directory) => {
+    return parseEndpoint(value, directory) ?? endpointRefusal(value);
+  });
+}
+
+function text<T>(
+  name: string,
+  expected: string,
+  read: (value: string, directory: string) => T | Refusal,
+): Kind<T> {
+  return {
+    name,
+    expected,
+    json: { type: 'string' },
+    fromText: (value) => value,
+    read: (raw, directory) => (typeof raw === 'string' ? read(raw, directory) : plainRefusal),
+  };
+}
+
+function listenRefusal(value: string): Refusal {
+  if (/^\d+$/.test(value)) return suggested(`:${value}`, parseListenAddress);
+  if (value.startsWith('*:')) return suggested(value.slice(1), parseListenAddress);
+  if (value.startsWith('localhost:')) return suggested(`127.0.0.1${value.slice(9)}`, parseListenAddress);
+  if (/:.*:/.test(value)) return suggested(bracketed(value), parseListenAddress);
+  return plainRefusal;
+}
+
+function endpointRefusal(value: string): Refusal {
+  if (value.startsWith('unix:')) return new Refusal('is empty or longer than the 107 bytes of a socket path');
+  if (value.startsWith('/')) return suggested(`unix:${value}`, (path) => parseEndpoint(path, '/'));
+  if (/^\w+:\/\//.test(value)) {
+    return suggested(value.replace(/^\w+:\/\//, '').replace(/\/.*$/, ''), (rest) => parseEndpoint(rest, '/'));
+  }
+  if (/:.*:/.test(value)) return suggested(bracketed(value), (address) => parseEndpoint(address, '/'));
+  return new Refusal(value.includes(':') ? null : 'has no port');
+}
+
+/** A number where a quantity was wanted: the unit is missing, and the rest may be right. */
+function withUnit(raw: number, unit: string, read: (text: string) => unknown): Refusal {
+  const guess = `${raw}${unit}`;
+  return new Refusal('has no unit', read(guess) instanceof Refusal ? null : guess);
+}
+
+/** A guess is only worth showing when it would be taken. */
+function suggested(guess: string, parse: (text: string) => unknown): Refusal {
+  return parse(guess) === undefined ? plainRefusal : new Refusal(null, guess);
+}
+
+/** `::1:443` → `[::1]:443`. */
+function bracketed(value: string): string {
+  return value.replace(/^(.*):(\d+)$/, '[$1]:$2');
+}
+
+function numberOrText(text: string): unknown {
+  return /^-?\d{1,15}$/.test(text) ? Number(text) : text;
+}
+
+function isWholeNumber(raw: unknown): raw is number {
+  return typeof raw === 'number' && Number.isSafeInteger(raw);
+}

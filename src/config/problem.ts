@@ -1,0 +1,138 @@
+/**
+ * What is wrong with a configuration, and where. Every problem reads the same way: what was expected, what was
+ * found, and what was probably meant.
+ *
+ * Text of the file, of variables and of parsers passes `quote` or `plain` before it enters a problem, so a problem
+ * can be printed on a terminal as it is.
+ */
+
+import { getSystemErrorMessage } from 'node:util';
+import { escapeText } from '../core/escape.ts';
+
+/** A key path: `['listeners', 0, 'addr']`. */
+export type Path = readonly (string | number)[];
+
+export type Severity = 'error' | 'warning';
+
+/** Stable: scripts match on them. Never reused for another meaning. */
+export const problemCodes = {
+  'file-unreadable': 'A file cannot be read.',
+  'file-unsupported': 'The file name does not end in .toml, .yaml or .yml.',
+  'file-oversized': 'The configuration file is larger than allowed.',
+  syntax: 'The file is not valid TOML or YAML. Nothing else is checked.',
+  'key-unknown': 'No setting has this name.',
+  'key-missing': 'A setting without a default is missing.',
+  'value-invalid': 'A value is not what its setting takes.',
+  'list-oversized': 'A list is longer than allowed.',
+  'list-duplicate': 'A list names the same thing twice.',
+  'variable-unknown': 'A PORTCULLIS_ variable names no setting.',
+  'variable-index': 'A PORTCULLIS_ variable skips an element of a list.',
+  'listener-duplicate': 'Two listeners have the same address.',
+  'listener-overlap': 'The address of one listener contains that of another.',
+  'listener-useless': 'A listener has neither routes nor a default backend.',
+  'hostname-duplicate': 'Two routes of a listener have the same hostname.',
+  'proxy-protocol-open': 'Anybody who reaches the listener could claim any client address.',
+  'proxy-protocol-unused': 'proxy_protocol_from has no effect.',
+  'backend-loop': 'The backend is the listener itself.',
+  'geoip-missing': 'Countries are blocked without a database that knows them.',
+  'geoip-unused': 'A GeoIP database is set but no country is blocked.',
+  'rate-limit-unused': 'A setting of the rate limit has no effect without rate_limit.',
+  'rule-conflict': 'An address is both blocked and allowed; it stays blocked.',
+  'rule-blocks-all': 'A rule blocks every address.',
+  'timeout-order': 'A timeout ends before another that it should outlast.',
+  'problems-cut': 'There were more problems than are listed.',
+} as const;
+
+export type ProblemCode = keyof typeof problemCodes;
+
+export interface Problem {
+  readonly severity: Severity;
+  readonly code: ProblemCode;
+  /** The file as it was named, or null when an environment variable is the place. */
+  readonly file: string | null;
+  readonly variable: string | null;
+  /** From 1; null when the problem is about the whole file. */
+  readonly line: number | null;
+  /** From 1, in UTF-16 units. */
+  readonly column: number | null;
+  /** `listeners[0].addr`; empty for the whole file. */
+  readonly path: string;
+  readonly expected: string;
+  /** null when there is nothing to show: a syntax error. */
+  readonly found: string | null;
+  readonly suggestion: string | null;
+  /** The sentence made of the three above. */
+  readonly message: string;
+}
+
+/** A problem before its place is known. */
+export interface Finding {
+  readonly severity: Severity;
+  readonly code: ProblemCode;
+  readonly path: Path;
+  /** What of `path` to point at. */
+  readonly at: 'key' | 'value';
+  readonly expected: string;
+  readonly found: string | null;
+  readonly suggestion: string | null;
+}
+
+/** Past this many the rest is only counted. */
+export const problemsMax = 10_000;
+
+export interface Place {
+  readonly file: string | null;
+  readonly variable: string | null;
+  readonly line: number | null;
+  readonly column: number | null;
+}
+
+export function problemAt(place: Place, finding: Finding): Problem {
+  const { severity, code, expected, found, suggestion } = finding;
+  const message =
+    `expected ${expected}` +
+    (found === null ? '' : `, found ${found}`) +
+    (suggestion === null ? '' : ` (did you mean ${suggestion}?)`);
+  return { severity, code, ...place, path: formatPath(finding.path), expected, found, suggestion, message };
+}
+
+/** `error examples/x.toml:12:3 listeners[0].addr: expected …`, one line. */
+export function formatProblem(problem: Problem, colour: boolean): string {
+  const { severity, file, variable, line, column, path, message } = problem;
+  const label = colour ? `\x1b[1;${severity === 'error' ? 31 : 33}m${severity}\x1b[0m` : severity;
+  const position = line === null ? '' : column === null ? `:${line}` : `:${line}:${column}`;
+  const place = variable ?? `${file ?? ''}${position}`;
+  return `${label} ${place}${path === '' ? '' : ` ${path}`}: ${message}`;
+}
+
+/** Keys that TOML would write bare stay bare; others are quoted. */
+export function formatPath(path: Path): string {
+  let text = '';
+  for (const part of path) {
+    if (typeof part === 'number') text += `[${part}]`;
+    else text += (text === '' ? '' : '.') + (/^[\w-]{1,60}$/.test(part) ? part : quote(part));
+  }
+  return text;
+}
+
+/** How a value of the file is shown: text quoted, escaped and cut, tables and lists named only. */
+export function quote(value: unknown): string {
+  if (typeof value === 'string') return `"${plain(value).replaceAll('"', '\\"')}"`;
+  if (typeof value === 'number' || typeof value === 'boolean' || typeof value === 'bigint')
+    return String(value);
+  if (value === null || value === undefined) return 'nothing';
+  if (value instanceof Date) return 'a date';
+  if (Array.isArray(value)) return value.length === 0 ? 'an empty list' : `a list of ${value.length}`;
+  return 'a table';
+}
+
+/** What the system said against a file: `no such file or directory`. */
+export function systemMessage(error: unknown): string {
+  const { errno } = error as NodeJS.ErrnoException;
+  return errno === undefined ? plain(String(error)) : getSystemErrorMessage(errno);
+}
+
+/** `text` cut, with all that could move a cursor or turn the direction of writing escaped. */
+export function plain(text: string, charactersMax = 80): string {
+  return escapeText(text, charactersMax);
+}
