@@ -10,13 +10,20 @@ import { assert } from './errors.ts';
 
 export type IpFamily = 4 | 6;
 
+export interface IpWords {
+  readonly w0: number;
+  readonly w1: number;
+  readonly w2: number;
+  readonly w3: number;
+}
+
 /**
  * An address as four 32-bit words, most significant first. IPv4 is kept as v4-mapped words: 0, 0, 0xffff, address.
  *
  * The words are signed (`| 0`): V8 stores every int32 in place, while half of the uint32 values would each need a
  * box on the heap. Equality and bit operators do not care; use `>>> 0` for an ordering or to print.
  */
-export class IpAddress {
+export class IpAddress implements IpWords {
   readonly family: IpFamily;
   readonly w0: number;
   readonly w1: number;
@@ -74,7 +81,7 @@ export function parseCidr(text: string): ParsedCidr | undefined {
   // ::ffff:10.0.0.0/104 counts its prefix in IPv6 bits; every other text in its family's own.
   const offset = ip.family === 4 && !text.includes(':') ? 96 : 0;
   if (offset + written > 128) return undefined;
-  const address = maskWords(ip, offset + written);
+  const address = maskIp(ip, offset + written);
   const prefixLength = address.family === 4 ? offset + written - 96 : written;
   return { cidr: { address, prefixLength }, hostBitsSet: !sameIp(address, ip) };
 }
@@ -82,6 +89,16 @@ export function parseCidr(text: string): ParsedCidr | undefined {
 /** Always with its prefix, so that an address alone prints as /32 or /128. */
 export function formatCidr(cidr: Cidr): string {
   return `${formatIp(cidr.address)}/${cidr.prefixLength}`;
+}
+
+/** The first `bits` of 128 bits, zeros behind them. */
+export function maskIp(words: IpWords, bits: number): IpAddress {
+  return new IpAddress(
+    words.w0 & prefixMask(bits),
+    words.w1 & prefixMask(bits - 32),
+    words.w2 & prefixMask(bits - 64),
+    words.w3 & prefixMask(bits - 96),
+  );
 }
 
 /** The network of exactly one address. */
@@ -236,15 +253,6 @@ function hexDigit(code: number): number {
 
 function parsePrefixLength(text: string): number | undefined {
   return /^(0|[1-9][0-9]{0,2})$/.test(text) ? Number(text) : undefined;
-}
-
-function maskWords(ip: IpAddress, bits: number): IpAddress {
-  return new IpAddress(
-    ip.w0 & prefixMask(bits),
-    ip.w1 & prefixMask(bits - 32),
-    ip.w2 & prefixMask(bits - 64),
-    ip.w3 & prefixMask(bits - 96),
-  );
 }
 
 /** A word whose first `bits` bits are set. JavaScript shifts modulo 32, hence the two ends. */

@@ -1,0 +1,29 @@
+/**
+ * Rule ids: `kind/listener/key`, with `-` for what does not apply. A log line, a metric or `explain` names by
+ * it the rule that decided; it is the same whether the rule came from a file or from the database. No listener
+ * name holds a slash, a key may (`cidr/-/10.0.0.0/8`).
+ */
+
+export type FirewallRuleType = 'ip' | 'cidr' | 'country';
+
+/** `route/:443/*.example.com` */
+export function routeRuleId(listener: string, hostname: string): string {
+  return `route/${listener}/${hostname}`;
+}
+
+/** `default-backend/:443/-` */
+export function defaultBackendRuleId(listener: string): string {
+  return `default-backend/${listener}/-`;
+}
+
+/** `listener/:443/max_connections`: a setting of the listener that decided, named as in the configuration. */
+export function listenerRuleId(listener: string, setting: 'max_connections' | 'proxy_protocol_from'): string {
+  return `listener/${listener}/${setting}`;
+}
+
+/** `ip/-/192.0.2.1`, `cidr/-/10.0.0.0/8`, `country/-/CN` */
+export function firewallRuleId(type: FirewallRuleType, value: string): string {
+  return `${type}/-/${value}`;
+}
+
+export const rateLimitRuleId = 'rate-limit/-/source';
