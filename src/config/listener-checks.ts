@@ -80,6 +80,7 @@ function checkProxyProtocol(listener: Listener, path: Path, rawAt: RawAt, report
 }
 
 function checkHostnames({ routes }: Listener, path: Path, report: Report): void {
+  if (new Set(routes.map(({ hostname }) => hostname)).size === routes.length) return;
   const seen = new Map<string, number>();
   routes.forEach(({ hostname }, index) => {
     if (hostname === undefined) return;

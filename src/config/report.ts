@@ -17,6 +17,7 @@ export class Report {
 
 /** Warns of every value that stands in the list before. */
 export function checkDuplicates(list: readonly (string | undefined)[], path: Path, report: Report): void {
+  if (new Set(list).size === list.length) return;
   const seen = new Map<string, number>();
   list.forEach((value, index) => {
     if (value === undefined) return;

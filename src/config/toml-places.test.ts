@@ -4,25 +4,27 @@ import fc from 'fast-check';
 import { stringify } from 'smol-toml';
 import { parseTOML } from 'toml-eslint-parser';
 import type { AST } from 'toml-eslint-parser';
-import { PlaceScanner, placeKey } from './toml-places.ts';
+import { WantedPlace, placeAt } from './places.ts';
+import { findPlaces } from './toml-places.ts';
 
-/** Values and keys of the document with their offsets, by placeKey, as the syntax tree has them. */
-function oraclePlaces(text: string): Map<string, number> {
-  const places = new Map<string, number>();
-  const note = (path: readonly (string | number)[], at: 'key' | 'value', offset: number): void => {
-    const key = placeKey(path.map(String), at);
-    if (!places.has(key)) places.set(key, offset);
+type KeyPath = readonly (string | number)[];
+
+/** Every key path of the document with its offsets, as the syntax tree has them. */
+function oraclePlaces(text: string): WantedPlace {
+  const root = new WantedPlace();
+  const note = (path: KeyPath, at: 'keyOffset' | 'valueOffset', offset: number): void => {
+    placeAt(root, path)[at] ??= offset;
   };
-  const visitPair = (pair: AST.TOMLKeyValue, table: readonly (string | number)[]): void => {
+  const visitPair = (pair: AST.TOMLKeyValue, table: KeyPath): void => {
     let path = table;
     for (const key of pair.key.keys) {
       path = [...path, key.type === 'TOMLBare' ? key.name : key.value];
-      note(path, 'key', key.range[0]);
+      note(path, 'keyOffset', key.range[0]);
     }
     visitValue(pair.value, path);
   };
-  const visitValue = (node: AST.TOMLContentNode, path: readonly (string | number)[]): void => {
-    note(path, 'value', node.range[0]);
+  const visitValue = (node: AST.TOMLContentNode, path: KeyPath): void => {
+    note(path, 'valueOffset', node.range[0]);
     if (node.type === 'TOMLArray')
       node.elements.forEach((element, index) => visitValue(element, [...path, index]));
     if (node.type === 'TOMLInlineTable') node.body.forEach((pair) => visitPair(pair, path));
@@ -30,18 +32,30 @@ function oraclePlaces(text: string): Map<string, number> {
   for (const node of parseTOML(text).body[0].body) {
     if (node.type === 'TOMLKeyValue') visitPair(node, []);
     else {
-      note(node.resolvedKey, 'value', node.range[0]);
+      note(node.resolvedKey, 'valueOffset', node.range[0]);
       node.body.forEach((pair) => visitPair(pair, node.resolvedKey));
     }
   }
-  return places;
+  return root;
 }
 
+/** The syntax tree gives no place to the keys of headers, so those are left out of the comparison. */
 function assertAgrees(text: string): void {
   const oracle = oraclePlaces(text);
-  const scanner = new PlaceScanner(text, new Set(oracle.keys()));
-  scanner.scan();
-  assert.deepEqual(new Map([...scanner.found].sort()), new Map([...oracle].sort()));
+  const found = new WantedPlace();
+  const copyPaths = (from: WantedPlace, to: WantedPlace): void => {
+    for (const [name, child] of from.children) copyPaths(child, placeAt(to, [name]));
+  };
+  copyPaths(oracle, found);
+  findPlaces(text, found);
+  const compare = (path: KeyPath, expected: WantedPlace, actual: WantedPlace): void => {
+    for (const at of ['keyOffset', 'valueOffset'] as const) {
+      if (expected[at] !== undefined) assert.equal(actual[at], expected[at], `${at} of ${path.join('.')}`);
+    }
+    for (const [name, child] of expected.children)
+      compare([...path, name], child, actual.children.get(name)!);
+  };
+  compare([], oracle, found);
 }
 
 test('places agree with a syntax tree over everything TOML can write', () => {
