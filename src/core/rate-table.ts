@@ -3,21 +3,22 @@
  *
  * A source is an IPv4 address or an IPv6 /64. With N = `connections` and W = `windowMs`:
  *
- * - Never are more than N connections of a source admitted within any W, whichever workers they came to.
+ * - Never are more than N connections of a remembered source admitted within any W, whichever workers they
+ *   came to.
  * - N ≤ 128: exact. A connection is refused only if N others were admitted within the W before it. A ring
  *   keeps the time of each of the last N.
  * - N > 128: each of at most 128 ring slots stands for q = ⌈N/128⌉ connections and carries the time of its
  *   latest. Only the oldest slot can straddle the window's edge, so a connection is refused only if at least
  *   N − q + 1 were admitted within the W before it.
  * - Refused connections spend nothing, but keep the source from being forgotten.
- * - Memory is fixed: 65,536 sources or 32 MiB, whichever is less (28 MiB for N = 100; 61,680 sources for
- *   N ≥ 128). A new source takes the place of the longest idle of the eight in its set. If that one was
+ * - Memory is fixed: 65,536 sources or 32 MiB, whichever is less (26.5 MiB for N = 100; 62,500 sources
+ *   for N = 128). A new source takes the place of the longest idle of the eight in its set. If that one was
  *   still within its window its quota starts afresh when it comes back, and `evictions` counts it.
  *
  * The memory is sets of eight sources. A worker works on a set under the set's lock, which names its owner.
  * Nobody waits long for it: after about 20 ms the connection is refused and the lock marked, so that whoever
  * comes next is refused at once; a living owner's unlock clears the mark, for a dead one the supervisor calls
- * `releaseLocksOf`. Refusing (rather than stealing the lock) keeps the first guarantee without exception,
+ * `releaseLocksOf`. Refusing (rather than stealing the lock) keeps the first guarantee even then,
  * and touches only the sources of that one set until the supervisor has seen the thread end. Updates are
  * written in such an order that one cut in half is the loss of a connection that was never admitted.
  *
