@@ -1,0 +1,82 @@
+/** `portcullis serve`: runs until it is told to end. Owns the process: its name, its signals, its exit code. */
+import { fstatSync } from 'node:fs';
+import { loadSettings } from '../config/load.ts';
+import type { Environment } from '../config/environment.ts';
+import type { Settings } from '../model/settings.ts';
+import { StartError, Supervisor } from '../server/supervisor.ts';
+import { chooseFormat, isJournalStream } from '../telemetry/log-format.ts';
+import { LogWriter } from '../telemetry/log-writer.ts';
+import { createLogger, type Logger } from '../telemetry/logger.ts';
+import { exitCodes, type ExitCode } from './exit-codes.ts';
+import { printProblems } from './validate.ts';
+import { version } from './version.ts';
+
+const stdoutDescriptor = 1;
+
+export interface ServeOptions {
+  readonly config: string;
+  readonly env: Environment;
+}
+
+export async function serveCommand({ config, env }: ServeOptions): Promise<ExitCode> {
+  process.title = 'portcullis';
+  const { settings, problems } = loadSettings(config, env);
+  printProblems(problems, process.stderr, env);
+  if (settings === undefined) return exitCodes.configuration;
+
+  const logWriter = new LogWriter(stdoutDescriptor, {
+    format: chooseFormat(settings.process.log, process.stdout.isTTY),
+    journald: isJournalStream(env['JOURNAL_STREAM'], fstatSync(stdoutDescriptor)),
+    colour: process.stdout.isTTY && (env['NO_COLOR'] ?? '') === '',
+  });
+  const logger = createLogger({ level: settings.process.log.level, output: logWriter });
+  try {
+    return await serve(settings, logger, logWriter);
+  } finally {
+    logWriter.close();
+  }
+}
+
+async function serve(settings: Settings, logger: Logger, logWriter: LogWriter): Promise<ExitCode> {
+  let supervisor: Supervisor;
+  try {
+    supervisor = await Supervisor.start({ settings, logger, logWriter });
+  } catch (error) {
+    if (!(error instanceof StartError)) throw error;
+    logger.error('could not start', { reason: error.message });
+    return exitCodes.failed;
+  }
+  for (const { name, host, port } of supervisor.listeners)
+    logger.info('listening', { listener: name, host, port });
+  logger.info('ready', {
+    version: version(),
+    workers: settings.process.server.workers,
+    sockets: supervisor.sockets,
+    pid: process.pid,
+  });
+  await untilDrained(supervisor, logger, logWriter);
+  return exitCodes.ok;
+}
+
+/** The first SIGTERM or SIGINT drains, a second ends at once; SIGHUP reloads what is read from files. */
+function untilDrained(supervisor: Supervisor, logger: Logger, logWriter: LogWriter): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let isEnding = false;
+    const end = (signal: NodeJS.Signals): void => {
+      if (isEnding) {
+        logger.warn('ending at once', { signal });
+        logWriter.close();
+        process.exit(exitCodes.failed);
+      }
+      isEnding = true;
+      logger.info('received signal', { signal });
+      supervisor.drain().then(resolve, reject);
+    };
+    process.on('SIGTERM', end);
+    process.on('SIGINT', end);
+    process.on('SIGHUP', () => {
+      logger.info('received SIGHUP, reloading GeoIP database');
+      supervisor.reloadGeoip().catch(reject);
+    });
+  });
+}

@@ -1,0 +1,206 @@
+/**
+ * The gate: from accept to the first bytes, the same for every kind of listener.
+ *
+ *   accept → connection limits → PROXY header? → firewall (socket peer and real client) → first bytes
+ *
+ * It owns the account of every connection: places in the gauges, counters, the log line, and the list by which
+ * a drain ends what is left.
+ */
+import { assert } from '../core/errors.ts';
+import { formatIp, type IpAddress } from '../core/ip.ts';
+import { reasons, type Reason } from '../core/reason.ts';
+import { counterColumns, type SharedCounters } from '../core/shared-counters.ts';
+import { processSlot, type SharedGauges } from '../core/shared-gauges.ts';
+import type { Firewall } from '../firewall/firewall.ts';
+import type { ClientHello } from '../codec/client-hello.ts';
+import type { HostBytes } from '../core/bytes.ts';
+import type { ServerSettings } from '../model/settings.ts';
+import type { Snapshot } from '../model/snapshot.ts';
+import type { Channel } from '../net/channel.ts';
+import type { Network } from '../net/network.ts';
+import type { ConnectionLog } from '../telemetry/connection-log.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import { Admission } from './admission.ts';
+import { Connection, type ConnectionEnd } from './connection.ts';
+
+/** What stands behind the gate. It takes the channel over, and reports the end with `gate.end`. */
+export interface GateHandler {
+  /** `opening` is a view that the next read overwrites: every byte read so far, to be replayed. */
+  serve(connection: Connection, hello: ClientHello, opening: HostBytes): void;
+}
+
+export interface GateContext {
+  readonly network: Network;
+  readonly gauges: SharedGauges;
+  readonly counters: SharedCounters;
+  readonly log: ConnectionLog;
+  readonly logger: Logger;
+  readonly server: ServerSettings;
+  /** Connections in all, over all workers. */
+  readonly connectionsMax: number;
+  /** Begins each connection's id, so that ids of several workers and starts differ. */
+  readonly idPrefix: string;
+  /** The listener's slot in the shared gauges and counters. */
+  slotOf(listenerName: string): number;
+}
+
+export class Gate {
+  readonly context: GateContext;
+  readonly handler: GateHandler;
+  #snapshot: Snapshot;
+  #firewall: Firewall;
+  /** Told when the last connection has ended. */
+  onIdle: (() => void) | null = null;
+  #sequence = 0;
+  #live = 0;
+  #first: Connection | null = null;
+
+  constructor(context: GateContext, handler: GateHandler, snapshot: Snapshot, firewall: Firewall) {
+    this.context = context;
+    this.handler = handler;
+    this.#snapshot = snapshot;
+    this.#firewall = firewall;
+  }
+
+  get snapshot(): Snapshot {
+    return this.#snapshot;
+  }
+
+  get firewall(): Firewall {
+    return this.#firewall;
+  }
+
+  /** What connections from now on are judged by. */
+  adopt(snapshot: Snapshot, firewall: Firewall): void {
+    this.#snapshot = snapshot;
+    this.#firewall = firewall;
+  }
+
+  /** How many connections this worker serves. */
+  get live(): number {
+    return this.#live;
+  }
+
+  /** Takes an accepted channel. Never throws: a fault of ours ends this one connection. */
+  accept(listenerName: string, channel: Channel): void {
+    try {
+      this.#accept(listenerName, channel);
+    } catch (error) {
+      channel.reset();
+      this.reportFault(error);
+    }
+  }
+
+  /** Ends the account of a connection whose channels are closed. */
+  end(connection: Connection, end: ConnectionEnd): void {
+    const { gauges } = this.context;
+    this.#unlink(connection);
+    gauges.release(connection.slot);
+    gauges.release(processSlot);
+    this.#record(connection, end);
+    if (this.#live === 0) this.onIdle?.();
+  }
+
+  /** Ends every connection that is left. */
+  abortAll(reason: Reason): void {
+    for (let connection = this.#first; connection !== null;) {
+      const next: Connection | null = connection.next;
+      connection.owner?.abort(reason);
+      connection = next;
+    }
+  }
+
+  /** Our own fault, told with its stack. The connection's own line follows with `internal-error`. */
+  reportFault(error: unknown): void {
+    this.context.logger.error('a connection failed by a fault of portcullis', { err: error });
+  }
+
+  #accept(listenerName: string, channel: Channel): void {
+    const { network, gauges, counters, connectionsMax } = this.context;
+    const listener = this.#snapshot.listeners.get(listenerName);
+    const endpoint = channel.peer();
+    // Gone before we looked, or on a listener that was just removed: nothing to serve and nobody to tell.
+    if (endpoint === undefined || listener === undefined) return channel.reset();
+    const slot = this.context.slotOf(listenerName);
+    const { ip, port } = endpoint;
+    const connection = new Connection(
+      ++this.#sequence,
+      channel,
+      listener,
+      this.#firewall,
+      slot,
+      network.refresh(),
+      ip,
+      port,
+    );
+    counters.add(slot, counterColumns.accepted, 1);
+    if (!gauges.tryAcquire(processSlot, connectionsMax)) {
+      return this.#refuseAtDoor(connection, 'total-limit', null);
+    }
+    if (!gauges.tryAcquire(slot, listener.settings.maxConnections)) {
+      gauges.release(processSlot);
+      return this.#refuseAtDoor(connection, 'listener-limit', listener.limitRuleId);
+    }
+    this.#link(connection);
+    new Admission(this, connection).start();
+  }
+
+  /** At a limit the connection costs nothing more: closed right after accept, without a reset to fight over. */
+  #refuseAtDoor(connection: Connection, reason: Reason, ruleId: string | null): void {
+    connection.channel.close();
+    this.#record(connection, refusal(reason, ruleId));
+  }
+
+  #record(connection: Connection, end: ConnectionEnd): void {
+    const { counters, log, network, idPrefix } = this.context;
+    const { slot } = connection;
+    counters.add(slot, counterColumns.bytesIn, end.bytesIn);
+    counters.add(slot, counterColumns.bytesOut, end.bytesOut);
+    counters.countReason(slot, end.reason);
+    log.write({
+      id: `${idPrefix}${connection.sequence}`,
+      client: formatEndpoint(connection.client, connection.clientPort),
+      peer:
+        connection.client === connection.peer
+          ? undefined
+          : formatEndpoint(connection.peer, connection.peerPort),
+      listener: connection.listener.settings.name,
+      sni: connection.serverName,
+      route: end.routeId,
+      backend: end.backendName,
+      bytesIn: end.bytesIn,
+      bytesOut: end.bytesOut,
+      durationMs: network.refresh() - connection.startedMs,
+      verdict: reasons[end.reason].outcome,
+      reason: end.reason,
+      rule: end.ruleId,
+      detail: end.detail,
+    });
+  }
+
+  #link(connection: Connection): void {
+    connection.next = this.#first;
+    if (this.#first !== null) this.#first.previous = connection;
+    this.#first = connection;
+    this.#live++;
+  }
+
+  #unlink(connection: Connection): void {
+    assert(connection.previous !== null || this.#first === connection, 'a connection ended twice');
+    if (connection.previous === null) this.#first = connection.next;
+    else connection.previous.next = connection.next;
+    if (connection.next !== null) connection.next.previous = connection.previous;
+    connection.previous = null;
+    connection.next = null;
+    this.#live--;
+  }
+}
+
+/** The end of a connection that was turned away before a route was taken. */
+export function refusal(reason: Reason, ruleId: string | null, detail?: string): ConnectionEnd {
+  return { reason, ruleId, routeId: null, backendName: null, bytesIn: 0, bytesOut: 0, detail };
+}
+
+function formatEndpoint(ip: IpAddress, port: number): string {
+  return ip.family === 4 ? `${formatIp(ip)}:${port}` : `[${formatIp(ip)}]:${port}`;
+}
