@@ -37,7 +37,7 @@ function parsing(): void {
 }
 
 function hosts(): void {
-  const patterns = Array.from({ length: entries }, (_, index) => hostPattern(index));
+  const patterns = Array.from({ length: entries }, (_, index) => flat(hostPattern(index)));
   const table = timed(`HostTable.from, ${entries}`, () =>
     HostTable.from(
       random(),

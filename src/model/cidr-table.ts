@@ -265,8 +265,8 @@ function isSame(a: CidrEntry<unknown>, b: CidrEntry<unknown>): boolean {
 /** The node at `depth` over all entries, without the garbage of inserting them one by one. */
 function build<V>(words: IpWords, depth: number, entries: readonly CidrEntry<V>[]): CidrNode<V> {
   if (entries.length <= fewEntries) return entries.reduce(insert, emptyNode<V>(words, depth));
-  const ends = new Array<CidrEntry<V> | undefined>(32);
-  const slots = new Array<CidrEntry<V>[] | undefined>(32);
+  const ends: (CidrEntry<V> | undefined)[] = [];
+  const slots: (CidrEntry<V>[] | undefined)[] = [];
   for (const entry of entries) {
     if (entry.bits < depth + stride) {
       ends[endIndex(entry, depth)] = entry;
@@ -293,7 +293,7 @@ function buildSlot<V>(slot: readonly CidrEntry<V>[], depth: number): CidrEntry<V
   return build(first, partingDepth(shared, depth), slot);
 }
 
-/** 32 slots as a bitmap and a dense array. */
+/** At most 32 slots as a bitmap and a dense array. `slice` gives back the room that `push` took in advance. */
 function packed<T>(slots: readonly (T | undefined)[]): [number, readonly T[]] {
   let map = 0;
   const items: T[] = [];
@@ -303,7 +303,7 @@ function packed<T>(slots: readonly (T | undefined)[]): [number, readonly T[]] {
     map |= 1 << index;
     items.push(item);
   }
-  return [map, items];
+  return [map, items.slice()];
 }
 
 function countOf(node: CidrNode<unknown>): number {

@@ -102,7 +102,7 @@ function build<V>(all: readonly TrieEntry<V>[], shift: number): TrieNode<V> {
   if (all.length <= fewEntries) {
     return all.reduce((node, entry) => insert(node, shift, entry), emptyTrie as TrieNode<V>);
   }
-  const slots = new Array<TrieEntry<V>[] | undefined>(32);
+  const slots: (TrieEntry<V>[] | undefined)[] = [];
   for (const entry of all) {
     const chunk = (entry.hash >>> shift) & 31;
     const slot = slots[chunk];
@@ -113,7 +113,7 @@ function build<V>(all: readonly TrieEntry<V>[], shift: number): TrieNode<V> {
   let childMap = 0;
   const entries: TrieEntry<V>[] = [];
   const children: TrieNode<V>[] = [];
-  for (let chunk = 0; chunk < 32; chunk++) {
+  for (let chunk = 0; chunk < slots.length; chunk++) {
     const slot = slots[chunk];
     if (slot === undefined) continue;
     const { hash } = slot[0]!;
@@ -125,7 +125,8 @@ function build<V>(all: readonly TrieEntry<V>[], shift: number): TrieNode<V> {
       children.push(build(slot, shift + bitsPerLevel));
     }
   }
-  return new TrieNode(entryMap, childMap, entries, children);
+  // `push` takes room in advance; `slice` gives it back, a third of the table.
+  return new TrieNode(entryMap, childMap, entries.slice(), children.slice());
 }
 
 function insert<V>(node: TrieNode<V>, shift: number, entry: TrieEntry<V>): TrieNode<V> {

@@ -17,19 +17,13 @@ export function bitCount(word: number): number {
 }
 
 export function inserted<T>(items: readonly T[], index: number, item: T): readonly T[] {
-  const copy = items.slice();
-  copy.splice(index, 0, item);
-  return copy;
+  return items.toSpliced(index, 0, item);
 }
 
 export function replaced<T>(items: readonly T[], index: number, item: T): readonly T[] {
-  const copy = items.slice();
-  copy[index] = item;
-  return copy;
+  return items.with(index, item);
 }
 
 export function removed<T>(items: readonly T[], index: number): readonly T[] {
-  const copy = items.slice();
-  copy.splice(index, 1);
-  return copy;
+  return items.toSpliced(index, 1);
 }
