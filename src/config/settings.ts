@@ -18,6 +18,8 @@ export function toSettings({ server, log, firewall, listeners }: Values, cores: 
     process: {
       server: toServer(server, cores),
       log: { level: known(log.level), format: known(log.format) },
+      database: { path: null },
+      admin: { address: null, tlsCert: null, tlsKey: null, clientCa: null, insecureLoopback: false },
     },
     traffic: { listeners: listeners.map(toListener), firewall: toFirewall(firewall) },
   };
@@ -56,6 +58,10 @@ function toRoute(route: Values['listeners'][number]['routes'][number]): RouteSet
     mode: known(route.mode),
     backend: known(route.backend),
     sendProxyProtocol: known(route.send_proxy_protocol),
+    tlsCert: null,
+    tlsKey: null,
+    backendTls: false,
+    policies: [],
   };
 }
 

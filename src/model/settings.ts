@@ -27,7 +27,21 @@ export type EndpointAddress =
       readonly path: string;
     };
 
-export type RouteMode = 'l4';
+export type RouteMode = 'l4' | 'l7';
+
+/** What a policy refuses: a user agent that contains `value`, or a request without the header named `value`. */
+export const policyTypes = ['block_user_agent', 'require_header'] as const;
+export type PolicyType = (typeof policyTypes)[number];
+
+/** An L7 policy. (route, type, value) is unique. */
+export interface PolicySettings {
+  readonly type: PolicyType;
+  /** Not empty, at most 1,024 characters; for require_header a header name in lower case. */
+  readonly value: string;
+}
+
+/** Where a secret stands; its value is never configuration: `/etc/portcullis/app.key` or `env:APP_KEY`. */
+export type SecretReference = string;
 
 export interface RouteSettings {
   /** `app.example.com` or `*.example.com`, normalised by core's parseHostPattern. Unique on its listener. */
@@ -36,6 +50,14 @@ export interface RouteSettings {
   readonly backend: EndpointAddress;
   /** Begin the upstream connection with a PROXY protocol v2 header that names the real client. */
   readonly sendProxyProtocol: boolean;
+  /** PEM chain that an l7 route presents: an absolute path. Null on l4 routes. */
+  readonly tlsCert: string | null;
+  /** Its private key. Null on l4 routes. */
+  readonly tlsKey: SecretReference | null;
+  /** Speak TLS to the backend of an l7 route. */
+  readonly backendTls: boolean;
+  /** In the order they are judged. On an l4 route they wait for the day it becomes l7. */
+  readonly policies: readonly PolicySettings[];
 }
 
 export type ListenerKind = 'ingress';
@@ -105,10 +127,33 @@ export interface LogSettings {
   readonly format: 'json' | 'pretty' | null;
 }
 
+export interface DatabaseSettings {
+  /** Absolute path of the SQLite file that holds the traffic settings once it is seeded; null: file and environment own everything. */
+  readonly path: string | null;
+}
+
+export interface AdminSettings {
+  /** Where the admin API answers; null: nowhere. */
+  readonly address: AdminAddress | null;
+  /** PEM files, absolute paths. All null: no TLS, on a Unix socket or by `insecureLoopback`. */
+  readonly tlsCert: string | null;
+  readonly tlsKey: SecretReference | null;
+  /** Clients must show a certificate that this CA signed. Needed beyond loopback. */
+  readonly clientCa: string | null;
+  /** Asked for by name: a loopback TCP address without TLS, which every local user can reach. */
+  readonly insecureLoopback: boolean;
+}
+
+export type AdminAddress =
+  | { readonly kind: 'tcp'; readonly host: string; readonly port: number }
+  | { readonly kind: 'unix'; readonly path: string };
+
 /** The configuration of the process itself. */
 export interface ProcessSettings {
   readonly server: ServerSettings;
   readonly log: LogSettings;
+  readonly database: DatabaseSettings;
+  readonly admin: AdminSettings;
 }
 
 export interface Settings {
