@@ -17,8 +17,8 @@ const random = randomWords(20_261_121);
 let checksum = 0;
 
 parsing();
-hosts();
-cidrs();
+hostTable();
+cidrTable();
 snapshots();
 console.log(`checksum ${checksum >>> 0}`);
 
@@ -36,7 +36,7 @@ function parsing(): void {
   perLookup('normaliseHostname, 30 characters', names, (text) => normaliseHostname(text)!.length);
 }
 
-function hosts(): void {
+function hostTable(): void {
   const patterns = Array.from({ length: entries }, (_, index) => flat(hostPattern(index)));
   const table = timed(`HostTable.from, ${entries}`, () =>
     HostTable.from(
@@ -53,7 +53,7 @@ function hosts(): void {
   perLookup('Map.get, the exact names among them', hits, (name) => map.get(name) ?? 1);
 }
 
-function cidrs(): void {
+function cidrTable(): void {
   const networks = Array.from({ length: entries }, (_, index) => network(index));
   const table = timed(`CidrTable.from, ${entries}`, () =>
     CidrTable.from(networks.map((cidr, index): [Cidr, number] => [cidr, index + 1])),
@@ -83,6 +83,10 @@ function snapshots(): void {
           mode: 'l4' as const,
           backend,
           sendProxyProtocol: false,
+          tlsCert: null,
+          tlsKey: null,
+          backendTls: false,
+          policies: [],
         })),
       },
     ],

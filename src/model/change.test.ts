@@ -3,7 +3,7 @@ import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { applyChanges, type Change, diffTraffic } from './change.ts';
 import { buildSnapshot } from './snapshot.ts';
-import type { ListenerSettings, RouteSettings, TrafficSettings } from './settings.ts';
+import type { ListenerSettings, PolicySettings, RouteSettings, TrafficSettings } from './settings.ts';
 
 const backend = fc.constantFrom(
   { kind: 'tcp', host: 'app.internal', port: 8443 } as const,
@@ -12,9 +12,16 @@ const backend = fc.constantFrom(
 );
 const route: fc.Arbitrary<RouteSettings> = fc.record({
   hostname: fc.constantFrom('a.example', 'b.example', '*.example', '*.a.example', 'c.example'),
-  mode: fc.constant('l4'),
+  mode: fc.constantFrom('l4', 'l7'),
   backend,
   sendProxyProtocol: fc.boolean(),
+  tlsCert: fc.option(fc.constant('/etc/app.pem')),
+  tlsKey: fc.option(fc.constant('env:APP_KEY')),
+  backendTls: fc.boolean(),
+  policies: fc.shuffledSubarray<PolicySettings>([
+    { type: 'block_user_agent', value: 'bot' },
+    { type: 'require_header', value: 'x-api-key' },
+  ]),
 });
 const listener: fc.Arbitrary<ListenerSettings> = fc.record({
   kind: fc.constant('ingress'),
@@ -70,9 +77,9 @@ describe('changes', () => {
   test('leaves the snapshot before, and every listener it does not name, as they were', () => {
     const before = buildSnapshot(1, twoListeners, options);
     const kept = structuredClone(before);
-    const route = { ...twoListeners.listeners[0]!.routes[0]!, hostname: 'new.example' };
+    const added = { ...twoListeners.listeners[0]!.routes[0]!, hostname: 'new.example' };
     const after = applyChanges(before, 2, [
-      { kind: 'route-put', listener: ':443', route },
+      { kind: 'route-put', listener: ':443', route: added },
       { kind: 'firewall-put', rule: { type: 'country', value: 'CN' } },
     ]);
     assert.deepEqual(structuredClone(before), kept);
@@ -127,6 +134,10 @@ const twoListeners: TrafficSettings = {
         mode: 'l4',
         backend: { kind: 'tcp', host: '127.0.0.1', port: 8443 },
         sendProxyProtocol: false,
+        tlsCert: null,
+        tlsKey: null,
+        backendTls: false,
+        policies: [],
       },
     ],
   })),

@@ -18,6 +18,10 @@ const listener: ListenerSettings = {
       mode: 'l4',
       backend: { kind: 'tcp', host: '2001:db8::1', port: 8443 },
       sendProxyProtocol: true,
+      tlsCert: null,
+      tlsKey: null,
+      backendTls: false,
+      policies: [],
     },
   ],
 };
@@ -46,6 +50,10 @@ describe('buildSnapshot', () => {
       backend: { kind: 'tcp', host: '2001:db8::1', port: 8443 },
       backendName: '[2001:db8::1]:8443',
       sendProxyProtocol: true,
+      tlsCert: null,
+      tlsKey: null,
+      backendTls: false,
+      policies: [],
     });
     assert.equal(defaultRoute?.ruleId, 'default-backend/:443/-');
     assert.equal(defaultRoute.backendName, 'unix:/run/other.sock');

@@ -22,7 +22,6 @@ import type {
   FirewallSettings,
   ListenerSettings,
   RateLimitSettings,
-  RouteMode,
   RouteSettings,
   TrafficSettings,
 } from './settings.ts';
@@ -53,15 +52,12 @@ export interface ListenerSnapshot {
   readonly proxyPeersRuleId: string;
 }
 
-export interface Route {
+export interface Route extends Omit<RouteSettings, 'hostname'> {
   readonly ruleId: string;
   /** The pattern; null for the default backend. */
   readonly hostname: string | null;
-  readonly mode: RouteMode;
-  readonly backend: EndpointAddress;
   /** `backend` as people write it. */
   readonly backendName: string;
-  readonly sendProxyProtocol: boolean;
 }
 
 export interface FirewallSnapshot {
@@ -115,14 +111,18 @@ export function prepareListener(settings: ListenerOptions, routes: HostTable<Rou
 }
 
 export function prepareRoute(listener: string, settings: RouteSettings): Route {
-  const { hostname, mode, backend, sendProxyProtocol } = settings;
+  // Field by field: every route has the same hidden class, whoever made the settings.
   return {
-    ruleId: routeRuleId(listener, hostname),
-    hostname,
-    mode,
-    backend,
-    backendName: formatEndpoint(backend),
-    sendProxyProtocol,
+    ruleId: routeRuleId(listener, settings.hostname),
+    hostname: settings.hostname,
+    mode: settings.mode,
+    backend: settings.backend,
+    backendName: formatEndpoint(settings.backend),
+    sendProxyProtocol: settings.sendProxyProtocol,
+    tlsCert: settings.tlsCert,
+    tlsKey: settings.tlsKey,
+    backendTls: settings.backendTls,
+    policies: settings.policies,
   };
 }
 
@@ -201,6 +201,10 @@ function prepareDefaultRoute(listener: string, backend: EndpointAddress): Route 
     backend,
     backendName: formatEndpoint(backend),
     sendProxyProtocol: false,
+    tlsCert: null,
+    tlsKey: null,
+    backendTls: false,
+    policies: [],
   };
 }
 
