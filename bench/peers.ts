@@ -31,7 +31,12 @@ export const PEERS: readonly Peer[] = [
 
 /** None of these holds a loopback address, so nothing is refused; every connection is checked against them. */
 export const BLOCKED_CIDRS: readonly string[] = [
-  ...['192.0.2.0/24', '198.51.100.0/24', '203.0.113.0/24', '100.64.0.0/10', '240.0.0.0/4', '2001:db8::/32'],
+  '192.0.2.0/24',
+  '198.51.100.0/24',
+  '203.0.113.0/24',
+  '100.64.0.0/10',
+  '240.0.0.0/4',
+  '2001:db8::/32',
   ...Array.from({ length: 10 }, (_, i) => `198.18.${i * 16}.0/20`),
 ];
 

@@ -13,8 +13,8 @@ import { isReason, type Reason } from '../core/reason.ts';
 import { TimerEntry } from '../core/timer-wheel.ts';
 import type { FirewallRefusal } from '../firewall/firewall.ts';
 import { deafSink, type Channel, type ChannelSink, type Endpoint } from '../net/channel.ts';
-import type { Connection, ConnectionOwner } from './connection.ts';
-import { refusal, type Gate } from './gate.ts';
+import { refusal, type Connection, type ConnectionOwner } from './connection.ts';
+import type { Gate } from './gate.ts';
 
 export class Admission extends TimerEntry implements ChannelSink, ConnectionOwner {
   readonly #gate: Gate;
@@ -119,9 +119,9 @@ export class Admission extends TimerEntry implements ChannelSink, ConnectionOwne
     return this.#refuseBy(firewall.judgeRate(client, this.#gate.context.network.nowMs));
   }
 
-  #refuseBy(refusal: FirewallRefusal | null): boolean {
-    if (refusal === null) return false;
-    this.#refuse(refusal.reason, refusal.ruleId);
+  #refuseBy(rule: FirewallRefusal | null): boolean {
+    if (rule === null) return false;
+    this.#refuse(rule.reason, rule.ruleId);
     return true;
   }
 

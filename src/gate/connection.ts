@@ -70,3 +70,8 @@ export interface ConnectionEnd {
   readonly bytesOut: number;
   readonly detail: string | undefined;
 }
+
+/** The end of a connection that was turned away before a route was taken. */
+export function refusal(reason: Reason, ruleId: string | null, detail?: string): ConnectionEnd {
+  return { reason, ruleId, routeId: null, backendName: null, bytesIn: 0, bytesOut: 0, detail };
+}

@@ -21,7 +21,7 @@ import type { Network } from '../net/network.ts';
 import type { ConnectionLog } from '../telemetry/connection-log.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { Admission } from './admission.ts';
-import { Connection, type ConnectionEnd } from './connection.ts';
+import { Connection, refusal, type ConnectionEnd } from './connection.ts';
 
 /** What stands behind the gate. It takes the channel over, and reports the end with `gate.end`. */
 export interface GateHandler {
@@ -194,11 +194,6 @@ export class Gate {
     connection.next = null;
     this.#live--;
   }
-}
-
-/** The end of a connection that was turned away before a route was taken. */
-export function refusal(reason: Reason, ruleId: string | null, detail?: string): ConnectionEnd {
-  return { reason, ruleId, routeId: null, backendName: null, bytesIn: 0, bytesOut: 0, detail };
 }
 
 function formatEndpoint(ip: IpAddress, port: number): string {

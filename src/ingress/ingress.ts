@@ -2,8 +2,8 @@
 import type { ClientHello } from '../codec/client-hello.ts';
 import type { HostBytes } from '../core/bytes.ts';
 import type { Reason } from '../core/reason.ts';
-import type { Connection } from '../gate/connection.ts';
-import { refusal, type Gate, type GateHandler } from '../gate/gate.ts';
+import { refusal, type Connection } from '../gate/connection.ts';
+import type { Gate, GateHandler } from '../gate/gate.ts';
 import { deafSink } from '../net/channel.ts';
 import { L4Session } from './l4-session.ts';
 import { chooseRoute } from './router.ts';

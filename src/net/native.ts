@@ -103,19 +103,19 @@ interface StreamBinding {
   streamBaseState: Int32Array;
 }
 interface SystemCalls {
-  send(fd: number, address: bigint, length: number, flags: number): number;
-  shutdown(fd: number, how: number): number;
-  getpeername(fd: number, address: bigint, length: bigint): number;
-  getsockname(fd: number, address: bigint, length: bigint): number;
+  readonly send: (fd: number, address: bigint, length: number, flags: number) => number;
+  readonly shutdown: (fd: number, how: number) => number;
+  readonly getpeername: (fd: number, address: bigint, length: bigint) => number;
+  readonly getsockname: (fd: number, address: bigint, length: bigint) => number;
 }
 
 /** The native pieces, or in one sentence why this Node.js can not give them. */
 export async function loadNative(): Promise<Native | string> {
   if (process.platform !== 'linux') return `the fast sockets are written for Linux, not ${process.platform}`;
   try {
-    const tcp = binding<TcpBinding>('tcp_wrap');
-    const pipe = binding<PipeBinding>('pipe_wrap');
-    const stream = binding<StreamBinding>('stream_wrap');
+    const tcp = binding('tcp_wrap') as TcpBinding;
+    const pipe = binding('pipe_wrap') as PipeBinding;
+    const stream = binding('stream_wrap') as StreamBinding;
     const probe = new tcp.TCP(tcp.constants.SOCKET);
     const missing = (['useUserBuffer', 'readStart', 'writeBuffer', 'shutdown', 'reset'] as const).filter(
       (method) => typeof probe[method] !== 'function',
@@ -128,8 +128,8 @@ export async function loadNative(): Promise<Native | string> {
   }
 }
 
-function binding<T>(name: string): T {
-  return (process as unknown as { binding(name: string): T }).binding(name);
+function binding(name: string): unknown {
+  return (process as unknown as { binding(name: string): unknown }).binding(name);
 }
 
 type Ffi = typeof import('node:ffi');

@@ -76,7 +76,7 @@ function formatConnection(summary: ConnectionSummary, level: LogLevel, timeMs: n
     `,"bytes_in":${summary.bytesIn},"bytes_out":${summary.bytesOut}` +
     `,"duration_ms":${Math.round(summary.durationMs)}` +
     `,"verdict":"${summary.verdict}","reason":"${summary.reason}"` +
-    `${rule === null ? '' : `,"rule":${quoteConfigured(rule)}`}` +
+    (rule === null ? '' : `,"rule":${quoteConfigured(rule)}`) +
     `${detail === undefined ? '' : `,"detail":${quote(detail)}`}}\n`
   );
 }
