@@ -100,10 +100,11 @@ async function measureAll(options: Options, peers: readonly Peer[], directory: s
   const failures: string[] = [];
   for (const figure of options.figures) await measureFigure(figure, bench, peers, rounds, failures);
   report.addLatencyDifferences(rounds);
-  const ratios = report.ratioRows(options.figures, rounds);
+  const ratios = report.ratioRows(options.figures, rounds, bench.effort.judged);
   say(`\n${report.absoluteTable(options.figures, rounds)}`);
   say(`\n${report.headroomTable(options.figures, rounds)}`);
   if (ratios.length > 0) say(`\n${report.ratioTable(ratios)}`);
+  if (!bench.effort.judged) say('a quick run shows that the bench works; it is too short for PASS or MISS');
   report.writeResults(options.jsonFile, facts, rounds, ratios);
   say(`\nkept in ${options.jsonFile}`);
   for (const failure of failures) say(`not measured: ${failure}`);

@@ -64,8 +64,16 @@ export function absoluteTable(figures: readonly Figure[], rounds: Rounds): strin
   return table(['median of the rounds', ...columns], rows);
 }
 
-/** Portcullis ÷ the better peer of each variant, and Portcullis's own numbers that have a bound. */
-export function ratioRows(figures: readonly Figure[], rounds: Rounds): RatioRow[] {
+/**
+ * Portcullis ÷ the better peer of each variant, and Portcullis's own numbers that have a bound. A run that is not
+ * `judged` shows the targets without a verdict.
+ */
+export function ratioRows(figures: readonly Figure[], rounds: Rounds, judged: boolean): RatioRow[] {
+  const rows = measuredRows(figures, rounds);
+  return judged ? rows : rows.map((row) => ({ ...row, verdict: '' }));
+}
+
+function measuredRows(figures: readonly Figure[], rounds: Rounds): RatioRow[] {
   return allMetrics(figures).flatMap((metric) => {
     const own = medianOf(rounds, metric.key, 'portcullis');
     if (own === undefined || metric.better === 'neither') return [];
