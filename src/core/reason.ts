@@ -17,7 +17,10 @@ export const reasons = {
   'backend-closed': { outcome: 'served', meaning: 'Relayed to the end; the backend finished first.' },
   'client-reset': { outcome: 'served', meaning: 'Relayed until the client reset the connection.' },
   'backend-reset': { outcome: 'served', meaning: 'Relayed until the backend reset the connection.' },
-  'idle-timeout': { outcome: 'served', meaning: 'Relayed until no byte had moved either way for idle_timeout.' },
+  'idle-timeout': {
+    outcome: 'served',
+    meaning: 'Relayed until no byte had moved either way for idle_timeout.',
+  },
   drained: {
     outcome: 'served',
     meaning: 'Relayed until the server shut down and shutdown_timeout had passed.',
@@ -57,7 +60,10 @@ export const reasons = {
     outcome: 'refused',
     meaning: 'The ClientHello was not complete within client_hello_timeout.',
   },
-  'hello-incomplete': { outcome: 'refused', meaning: 'The client left before its first bytes were complete.' },
+  'hello-incomplete': {
+    outcome: 'refused',
+    meaning: 'The client left before its first bytes were complete.',
+  },
   'no-sni': {
     outcome: 'refused',
     meaning: 'The ClientHello named no host and the listener has no default_backend.',
@@ -66,6 +72,10 @@ export const reasons = {
     outcome: 'refused',
     meaning: 'No route matches the host name and the listener has no default_backend.',
   },
+  'mode-unavailable': {
+    outcome: 'refused',
+    meaning: 'The route has mode l7, which this version stores and does not serve yet.',
+  },
   draining: { outcome: 'refused', meaning: 'The server was shutting down before a backend was reached.' },
 
   'name-not-found': { outcome: 'failed', meaning: 'The name of the backend has no address.' },
@@ -73,7 +83,10 @@ export const reasons = {
   'name-failed': { outcome: 'failed', meaning: 'DNS failed for the name of the backend.' },
   'dial-refused': { outcome: 'failed', meaning: 'Every address of the backend refused the connection.' },
   'dial-unreachable': { outcome: 'failed', meaning: 'No address of the backend could be reached.' },
-  'dial-timeout': { outcome: 'failed', meaning: 'No address of the backend answered within connect_timeout.' },
+  'dial-timeout': {
+    outcome: 'failed',
+    meaning: 'No address of the backend answered within connect_timeout.',
+  },
   'dial-failed': { outcome: 'failed', meaning: 'The backend could not be dialled for another reason.' },
   'client-gone': { outcome: 'failed', meaning: 'The client left while the backend was being dialled.' },
   'internal-error': {

@@ -67,12 +67,12 @@ export class Admission extends TimerEntry implements ChannelSink, ConnectionOwne
   onFault(_channel: Channel, error: unknown): void {
     this.#gate.reportFault(error);
     // The fault may lie in a session that had taken over already: whoever owns the connection ends it.
-    this.#connection.owner?.abort('internal-error');
+    this.#connection.owner?.abort('internal-error', null);
   }
 
-  abort(reason: Reason, detail?: string): void {
+  abort(reason: Reason, ruleId: string | null, detail?: string): void {
     // Nothing was relayed yet, so a drain refuses here what it would end later.
-    this.#refuse(reason === 'drained' ? 'draining' : reason, null, detail);
+    this.#refuse(reason === 'drained' ? 'draining' : reason, ruleId, detail);
   }
 
   override expire(): void {

@@ -7,8 +7,8 @@ import type { Channel } from '../net/channel.ts';
 
 /** Whoever serves the connection at the moment: the gate, then a session. */
 export interface ConnectionOwner {
-  /** Ends everything that belongs to the connection and reports it to the gate. */
-  abort(reason: Reason, detail?: string): void;
+  /** Ends everything that belongs to the connection and reports it to the gate. `ruleId` is the rule that decided it. */
+  abort(reason: Reason, ruleId: string | null, detail?: string): void;
 }
 
 export class Connection {

@@ -11,14 +11,14 @@ import { formatIp, type IpAddress } from '../core/ip.ts';
 import { reasons, type Reason } from '../core/reason.ts';
 import { counterColumns, type SharedCounters } from '../core/shared-counters.ts';
 import { processSlot, type SharedGauges } from '../core/shared-gauges.ts';
-import type { Firewall } from '../firewall/firewall.ts';
+import type { Firewall, FirewallRefusal } from '../firewall/firewall.ts';
 import type { ClientHello } from '../codec/client-hello.ts';
 import type { HostBytes } from '../core/bytes.ts';
 import type { ServerSettings } from '../model/settings.ts';
 import type { Snapshot } from '../model/snapshot.ts';
 import type { Channel } from '../net/channel.ts';
 import type { Network } from '../net/network.ts';
-import type { ConnectionLog } from '../telemetry/connection-log.ts';
+import type { ConnectionLog, ConnectionSummary } from '../telemetry/connection-log.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { Admission } from './admission.ts';
 import { Connection, refusal, type ConnectionEnd } from './connection.ts';
@@ -35,7 +35,8 @@ export interface GateContext {
   readonly counters: SharedCounters;
   readonly log: ConnectionLog;
   readonly logger: Logger;
-  readonly server: ServerSettings;
+  /** Replaced as a whole when the process settings are read again. */
+  server: ServerSettings;
   /** Connections in all, over all workers. */
   readonly connectionsMax: number;
   /** Begins each connection's id, so that ids of several workers and starts differ. */
@@ -49,6 +50,8 @@ export class Gate {
   readonly handler: GateHandler;
   #snapshot: Snapshot;
   #firewall: Firewall;
+  /** Told how each connection ended; null while nobody watches. */
+  onEnd: ((summary: ConnectionSummary) => void) | null = null;
   /** Told when the last connection has ended. */
   onIdle: (() => void) | null = null;
   #sequence = 0;
@@ -105,9 +108,25 @@ export class Gate {
   abortAll(reason: Reason): void {
     for (let connection = this.#first; connection !== null;) {
       const next: Connection | null = connection.next;
-      connection.owner?.abort(reason);
+      connection.owner?.abort(reason, null);
       connection = next;
     }
+  }
+
+  /** Ends every connection from an address that `judge` refuses. Answers how many those were. */
+  abortRefused(judge: (ip: IpAddress) => FirewallRefusal | null): number {
+    let count = 0;
+    for (let connection = this.#first; connection !== null;) {
+      const next: Connection | null = connection.next;
+      const { client, peer } = connection;
+      const refused = judge(client) ?? (client === peer ? null : judge(peer));
+      if (refused !== null) {
+        connection.owner?.abort(refused.reason, refused.ruleId);
+        count++;
+      }
+      connection = next;
+    }
+    return count;
   }
 
   /** Our own fault, told with its stack. The connection's own line follows with `internal-error`. */
@@ -157,7 +176,7 @@ export class Gate {
     counters.add(slot, counterColumns.bytesIn, end.bytesIn);
     counters.add(slot, counterColumns.bytesOut, end.bytesOut);
     counters.countReason(slot, end.reason);
-    log.write({
+    const summary: ConnectionSummary = {
       id: `${idPrefix}${connection.sequence}`,
       client: formatEndpoint(connection.client, connection.clientPort),
       peer:
@@ -175,7 +194,9 @@ export class Gate {
       reason: end.reason,
       rule: end.ruleId,
       detail: end.detail,
-    });
+    };
+    log.write(summary);
+    this.onEnd?.(summary);
   }
 
   #link(connection: Connection): void {

@@ -16,12 +16,13 @@ export class Ingress implements GateHandler {
     const gate = this.gate!;
     const route = chooseRoute(connection.listener, connection.serverName);
     if (typeof route === 'string') return refuse(gate, connection, route);
+    if (route.mode === 'l7') return refuse(gate, connection, 'mode-unavailable', route.ruleId);
     new L4Session(gate, connection, route, opening).start();
   }
 }
 
-function refuse(gate: Gate, connection: Connection, reason: Reason): void {
+function refuse(gate: Gate, connection: Connection, reason: Reason, ruleId: string | null = null): void {
   connection.channel.sink = deafSink;
   connection.channel.reset();
-  gate.end(connection, refusal(reason, null));
+  gate.end(connection, refusal(reason, ruleId));
 }

@@ -26,6 +26,8 @@ export class L4Session implements ConnectionOwner, ChannelSink, DialObserver, Re
   #opening: HostBytes[] = [];
   #openingBytes = 0;
   #hasClientEnded = false;
+  /** The rule that ended it, if one did. */
+  #ruleId: string | null = null;
   #dial: Dial | null;
   #relay: Relay | null = null;
 
@@ -44,7 +46,8 @@ export class L4Session implements ConnectionOwner, ChannelSink, DialObserver, Re
     this.#dial!.start();
   }
 
-  abort(reason: Reason, detail?: string): void {
+  abort(reason: Reason, ruleId: string | null, detail?: string): void {
+    this.#ruleId = ruleId;
     if (this.#relay !== null) this.#relay.abort(reason, detail);
     else this.#fail(reason === 'drained' ? 'draining' : reason, detail);
   }
@@ -88,7 +91,7 @@ export class L4Session implements ConnectionOwner, ChannelSink, DialObserver, Re
 
   onDialFault(error: unknown): void {
     this.#gate.reportFault(error);
-    this.abort('internal-error');
+    this.abort('internal-error', null);
   }
 
   // --- afterwards ---
@@ -130,7 +133,7 @@ export class L4Session implements ConnectionOwner, ChannelSink, DialObserver, Re
   #end(reason: Reason, detail: string | undefined): void {
     this.#gate.end(this.#connection, {
       reason,
-      ruleId: null,
+      ruleId: this.#ruleId,
       routeId: this.#route.ruleId,
       backendName: this.#route.backendName,
       bytesIn: this.#relay?.bytesIn ?? 0,

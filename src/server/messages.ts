@@ -1,6 +1,8 @@
 /** What supervisor and workers say to each other. Plain data and shared memory; everything here crosses threads. */
 import type { MessagePort } from 'node:worker_threads';
+import type { Change, FirewallRule } from '../model/change.ts';
 import type { LogLevel, ServerSettings, TrafficSettings } from '../model/settings.ts';
+import type { ConnectionSummary } from '../telemetry/connection-log.ts';
 
 /** Given to a worker when it starts. */
 export interface WorkerStart {
@@ -20,6 +22,7 @@ export interface WorkerStart {
   /** Null without a GeoIP database. */
   readonly geoip: SharedArrayBuffer | null;
   readonly logLevel: LogLevel;
+  readonly isWatched: boolean;
   readonly logPort: MessagePort;
 }
 
@@ -32,15 +35,40 @@ export interface Binding {
   readonly port: number;
 }
 
+/** One version of the configuration as the difference from the one before. */
+export interface Publication {
+  readonly version: number;
+  readonly changes: readonly Change[];
+  /** The new rate table when the limit changed, null when it was switched off; undefined leaves it. */
+  readonly rateTable: SharedArrayBuffer | null | undefined;
+  /** End open connections from addresses that this new rule matches. */
+  readonly disconnect: FirewallRule | null;
+}
+
 export type ToWorker =
+  /** Bind what the next version adds, and hold what arrives there; answer `prepared`. */
+  | { readonly kind: 'prepare'; readonly bindings: readonly Binding[] }
+  /** The next version will not come: unbind again. */
+  | { readonly kind: 'discard' }
+  /** Serve by this version from now on; answer `published`. */
+  | { readonly kind: 'publish'; readonly publication: Publication }
+  | { readonly kind: 'geoip'; readonly database: SharedArrayBuffer }
+  /** Timeouts as read again from file and environment. */
+  | { readonly kind: 'server'; readonly server: ServerSettings }
+  /** Tell how connections end, or stop telling. */
+  | { readonly kind: 'watch'; readonly isOn: boolean }
   /** Stop accepting; answer `drained` when the last connection has ended. */
   | { readonly kind: 'drain' }
   /** End what is left. */
-  | { readonly kind: 'abort' }
-  | { readonly kind: 'geoip'; readonly database: SharedArrayBuffer };
+  | { readonly kind: 'abort' };
 
 export type FromWorker =
   | { readonly kind: 'ready'; readonly transport: 'fast' | 'public'; readonly note: string | null }
   /** It could not start; it ends by itself. */
   | { readonly kind: 'failed'; readonly message: string }
+  /** `problem` says why a binding failed; nothing is bound then. */
+  | { readonly kind: 'prepared'; readonly problem: string | null }
+  | { readonly kind: 'published'; readonly version: number; readonly disconnected: number }
+  /** Connections that ended while watched, and how many more there was no room for. */
+  | { readonly kind: 'ended'; readonly summaries: readonly ConnectionSummary[]; readonly missed: number }
   | { readonly kind: 'drained' };

@@ -147,6 +147,7 @@ export class Supervisor {
         rateTable: this.#rateTable?.buffer ?? null,
         geoip: this.#geoip,
         logLevel: processSettings.log.level,
+        isWatched: false,
       });
       this.#workers.push(new WorkerSlot(index, start, this.#options, () => this.#reclaim(index)));
     }

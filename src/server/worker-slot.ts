@@ -127,6 +127,8 @@ export class WorkerSlot {
       case 'drained':
         this.#state = 'ended';
         break;
+      default:
+        break;
     }
   }
 

@@ -1,0 +1,220 @@
+/**
+ * A worker's data plane: its listeners, its gate, and how both take the next version of the configuration.
+ *
+ * A listener that a version adds is bound before the version is stored (`prepare`), so that a change which can
+ * not be served is never acknowledged. What clients send there meanwhile is held, unread, until `publish`.
+ */
+import { assert } from '../core/errors.ts';
+import { cidrContains, parseCidr, type IpAddress } from '../core/ip.ts';
+import { RateTable } from '../core/rate-table.ts';
+import { SharedCounters } from '../core/shared-counters.ts';
+import { SharedGauges } from '../core/shared-gauges.ts';
+import { Firewall, type FirewallRefusal } from '../firewall/firewall.ts';
+import { Gate } from '../gate/gate.ts';
+import { Ingress } from '../ingress/ingress.ts';
+import { applyChanges, type FirewallRule } from '../model/change.ts';
+import { firewallRuleId } from '../model/rule-id.ts';
+import type { ServerSettings } from '../model/settings.ts';
+import { buildSnapshot } from '../model/snapshot.ts';
+import type { Acceptor, Channel, Transport } from '../net/channel.ts';
+import { Network } from '../net/network.ts';
+import { Resolver } from '../net/resolver.ts';
+import { BatchingLogOutput } from '../telemetry/batching-log-output.ts';
+import { ConnectionLog } from '../telemetry/connection-log.ts';
+import { createLogger } from '../telemetry/logger.ts';
+import { EndedConnections } from './ended-connections.ts';
+import type { Binding, FromWorker, Publication, WorkerStart } from './messages.ts';
+
+/** Turns of the event loop that wait for the kernel's accept queue to run empty before a listener is closed. */
+const acceptTurnsMax = 10_000;
+/** Channels held on one listener between prepare and publish; more are reset. */
+const heldMax = 4_096;
+
+/** A bound address. */
+interface Door {
+  readonly slot: number;
+  readonly acceptor: Acceptor;
+  /** What arrived before the version that knows the listener; null once it is published. */
+  held: Channel[] | null;
+}
+
+export class DataPlane {
+  readonly #worker: number;
+  readonly #send: (message: FromWorker) => void;
+  readonly #output: BatchingLogOutput;
+  readonly #gate: Gate;
+  readonly #network: Network;
+  readonly #doors = new Map<string, Door>();
+  #rates: RateTable | null;
+  #accepted = 0;
+
+  constructor(start: WorkerStart, transport: Transport, send: (message: FromWorker) => void) {
+    this.#worker = start.worker;
+    this.#send = send;
+    this.#output = new BatchingLogOutput(start.logPort);
+    this.#rates = start.rateTable === null ? null : new RateTable(start.rateTable, start.worker);
+    this.#network = new Network(transport, new Resolver());
+    const snapshot = buildSnapshot(start.version, start.traffic, {
+      hashSeed: start.hashSeed,
+      geoip: start.geoip,
+    });
+    const ingress = new Ingress();
+    this.#gate = new Gate(
+      {
+        network: this.#network,
+        gauges: new SharedGauges(start.gauges, start.worker),
+        counters: new SharedCounters(start.counters, start.worker),
+        log: new ConnectionLog(this.#output, start.logLevel),
+        logger: createLogger({
+          level: start.logLevel,
+          output: this.#output,
+          bindings: { worker: start.worker },
+        }),
+        server: start.server,
+        connectionsMax: start.connectionsMax,
+        idPrefix: start.idPrefix,
+        slotOf: (listener) => this.#doors.get(listener)!.slot,
+      },
+      ingress,
+      snapshot,
+      new Firewall(snapshot.firewall, this.#rates),
+    );
+    ingress.gate = this.#gate;
+    this.watch(start.isWatched);
+  }
+
+  /** Binds and serves at once. Rejects when an address can not be bound. */
+  async listen(bindings: readonly Binding[]): Promise<void> {
+    await this.#bindAll(bindings);
+    for (const { listener } of bindings) this.#open(listener);
+  }
+
+  /** Binds what the next version adds. Answers why it could not; nothing new is bound then. */
+  async prepare(bindings: readonly Binding[]): Promise<string | null> {
+    try {
+      await this.#bindAll(bindings);
+      return null;
+    } catch (error) {
+      this.discard();
+      return error instanceof Error ? error.message : String(error);
+    }
+  }
+
+  /** Unbinds what was prepared and will not be published. */
+  discard(): void {
+    for (const [listener, door] of this.#doors) {
+      if (door.held === null) continue;
+      for (const channel of door.held) channel.reset();
+      door.acceptor.close();
+      this.#doors.delete(listener);
+    }
+  }
+
+  /** Serves by the next version. Answers how many connections its new rule ended. */
+  publish({ version, changes, rateTable, disconnect }: Publication): number {
+    const { snapshot, firewall } = this.#gate;
+    // A replaced worker may start from a version whose publication is still on its way.
+    if (version <= snapshot.version) return 0;
+    if (rateTable !== undefined) {
+      this.#rates = rateTable === null ? null : new RateTable(rateTable, this.#worker);
+    }
+    const next = applyChanges(snapshot, version, changes);
+    this.#gate.adopt(next, new Firewall(next.firewall, this.#rates, firewall));
+    for (const [listener, door] of this.#doors) {
+      if (!next.listeners.has(listener)) void this.#close(listener, door);
+      else if (door.held !== null) this.#open(listener);
+    }
+    return disconnect === null ? 0 : this.#gate.abortRefused(judgeBy(disconnect, this.#gate.firewall));
+  }
+
+  adoptGeoip(database: SharedArrayBuffer): void {
+    const { snapshot, firewall } = this.#gate;
+    const next = { ...snapshot, firewall: { ...snapshot.firewall, geoip: database } };
+    this.#gate.adopt(next, new Firewall(next.firewall, this.#rates, firewall));
+  }
+
+  adoptServer(server: ServerSettings): void {
+    this.#gate.context.server = server;
+  }
+
+  watch(isOn: boolean): void {
+    if (!isOn) {
+      this.#gate.onEnd = null;
+      return;
+    }
+    const ended = new EndedConnections((summaries, missed) =>
+      this.#send({ kind: 'ended', summaries, missed }),
+    );
+    this.#gate.onEnd = (summary) => ended.add(summary);
+  }
+
+  /** Stops accepting. Resolves when the last connection has ended and everything was logged. */
+  async drain(): Promise<void> {
+    await Promise.all([...this.#doors].map(([listener, door]) => this.#close(listener, door)));
+    if (this.#gate.live > 0) await new Promise<void>((resolve) => (this.#gate.onIdle = resolve));
+    this.#gate.onIdle = null;
+    this.#output.flush();
+    this.#network.close();
+  }
+
+  abort(): void {
+    this.#gate.abortAll('drained');
+  }
+
+  async #bindAll(bindings: readonly Binding[]): Promise<void> {
+    for (const { listener, slot, host, port } of bindings) {
+      const held: Channel[] = [];
+      const acceptor = await this.#network.transport.listen(host, port, (channel) => {
+        this.#accepted++;
+        this.#accept(listener, channel);
+      });
+      this.#doors.set(listener, { slot, acceptor, held });
+    }
+  }
+
+  #accept(listener: string, channel: Channel): void {
+    const held = this.#doors.get(listener)?.held;
+    if (held === null) this.#gate.accept(listener, channel);
+    else if (held !== undefined && held.length < heldMax) held.push(channel);
+    else channel.reset();
+  }
+
+  #open(listener: string): void {
+    const door = this.#doors.get(listener);
+    assert(door !== undefined, 'opened a listener that is not bound');
+    const held = door.held ?? [];
+    door.held = null;
+    for (const channel of held) this.#gate.accept(listener, channel);
+  }
+
+  /**
+   * What the kernel has accepted for us is a connection to the client already: closing the socket would reset
+   * it. So the queue is emptied first: it is empty once a whole turn of the loop has accepted nothing.
+   */
+  async #close(listener: string, door: Door): Promise<void> {
+    let before = -1;
+    for (let turn = 0; turn < acceptTurnsMax && before !== this.#accepted; turn++) {
+      before = this.#accepted;
+      await loopTurn();
+    }
+    door.acceptor.close();
+    // The same address may have been added again meanwhile.
+    if (this.#doors.get(listener) === door) this.#doors.delete(listener);
+  }
+}
+
+/** Refuses exactly the addresses that one rule names, whatever other rules say. */
+function judgeBy(
+  { type, value }: FirewallRule,
+  firewall: Firewall,
+): (ip: IpAddress) => FirewallRefusal | null {
+  const refusal: FirewallRefusal = { reason: `blocked-${type}`, ruleId: firewallRuleId(type, value) };
+  if (type === 'country') return (ip) => (firewall.country(ip) === value ? refusal : null);
+  const parsed = parseCidr(value);
+  assert(parsed !== undefined, 'a firewall rule of the settings is not canonical');
+  return (ip) => (cidrContains(parsed.cidr, ip) ? refusal : null);
+}
+
+function loopTurn(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 1));
+}
