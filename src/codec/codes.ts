@@ -1,0 +1,21 @@
+/**
+ * The codes of every ProtocolError that a codec of this folder raises. Each is a reason of `core/reason.ts` too,
+ * so that a refusal reaches log and metric under the name it was raised with.
+ */
+
+export const codecCodes = {
+  /** The first bytes are no TLS handshake record. */
+  notTls: 'not-tls',
+  /** TLS, but the hello contradicts itself or its specification. */
+  helloMalformed: 'hello-malformed',
+  /** The hello, or the number of records that carry it, passes the limit. */
+  helloOversized: 'hello-oversized',
+  /** The first bytes cannot begin a PROXY header of either version. */
+  proxyHeaderMissing: 'proxy-header-missing',
+  /** A PROXY header that contradicts itself or its specification. */
+  proxyHeaderMalformed: 'proxy-header-malformed',
+  /** A PROXY header that passes the limit. */
+  proxyHeaderOversized: 'proxy-header-oversized',
+  /** The CRC32c inside a PROXY header is not that of its bytes. */
+  proxyHeaderChecksum: 'proxy-header-checksum',
+} as const;
