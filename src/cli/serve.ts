@@ -3,7 +3,7 @@ import { fstatSync } from 'node:fs';
 import { loadSettings } from '../config/load.ts';
 import type { Environment } from '../config/environment.ts';
 import type { Settings } from '../model/settings.ts';
-import { StartError, Supervisor } from '../server/supervisor.ts';
+import { EnvironmentError, Supervisor } from '../server/supervisor.ts';
 import { chooseFormat, isJournalStream } from '../telemetry/log-format.ts';
 import { LogWriter } from '../telemetry/log-writer.ts';
 import { createLogger, type Logger } from '../telemetry/logger.ts';
@@ -40,9 +40,9 @@ export async function serveCommand({ config, env }: ServeOptions): Promise<ExitC
 async function serve(settings: Settings, logger: Logger, logWriter: LogWriter): Promise<ExitCode> {
   let supervisor: Supervisor;
   try {
-    supervisor = await Supervisor.start({ settings, logger, logWriter });
+    supervisor = await Supervisor.start({ ...settings, version: 1, ledger: null, logger, logWriter });
   } catch (error) {
-    if (!(error instanceof StartError)) throw error;
+    if (!(error instanceof EnvironmentError)) throw error;
     logger.error('could not start', { reason: error.message });
     return exitCodes.failed;
   }

@@ -26,7 +26,7 @@ import { EndedConnections } from './ended-connections.ts';
 import type { Binding, FromWorker, Publication, WorkerStart } from './messages.ts';
 
 /** Turns of the event loop that wait for the kernel's accept queue to run empty before a listener is closed. */
-const acceptTurnsMax = 10_000;
+const acceptTurnsMax = 1_000;
 /** Channels held on one listener between prepare and publish; more are reset. */
 const heldMax = 4_096;
 
@@ -34,6 +34,7 @@ const heldMax = 4_096;
 interface Door {
   readonly slot: number;
   readonly acceptor: Acceptor;
+  accepted: number;
   /** What arrived before the version that knows the listener; null once it is published. */
   held: Channel[] | null;
 }
@@ -46,7 +47,6 @@ export class DataPlane {
   readonly #network: Network;
   readonly #doors = new Map<string, Door>();
   #rates: RateTable | null;
-  #accepted = 0;
 
   constructor(start: WorkerStart, transport: Transport, send: (message: FromWorker) => void) {
     this.#worker = start.worker;
@@ -111,7 +111,7 @@ export class DataPlane {
   }
 
   /** Serves by the next version. Answers how many connections its new rule ended. */
-  publish({ version, changes, rateTable, disconnect }: Publication): number {
+  async publish({ version, changes, rateTable, disconnect }: Publication): Promise<number> {
     const { snapshot, firewall } = this.#gate;
     // A replaced worker may start from a version whose publication is still on its way.
     if (version <= snapshot.version) return 0;
@@ -120,10 +120,12 @@ export class DataPlane {
     }
     const next = applyChanges(snapshot, version, changes);
     this.#gate.adopt(next, new Firewall(next.firewall, this.#rates, firewall));
+    const closing: Promise<void>[] = [];
     for (const [listener, door] of this.#doors) {
-      if (!next.listeners.has(listener)) void this.#close(listener, door);
+      if (!next.listeners.has(listener)) closing.push(this.#close(listener, door));
       else if (door.held !== null) this.#open(listener);
     }
+    await Promise.all(closing);
     return disconnect === null ? 0 : this.#gate.abortRefused(judgeBy(disconnect, this.#gate.firewall));
   }
 
@@ -163,19 +165,19 @@ export class DataPlane {
 
   async #bindAll(bindings: readonly Binding[]): Promise<void> {
     for (const { listener, slot, host, port } of bindings) {
-      const held: Channel[] = [];
       const acceptor = await this.#network.transport.listen(host, port, (channel) => {
-        this.#accepted++;
         this.#accept(listener, channel);
       });
-      this.#doors.set(listener, { slot, acceptor, held });
+      this.#doors.set(listener, { slot, acceptor, accepted: 0, held: [] });
     }
   }
 
   #accept(listener: string, channel: Channel): void {
-    const held = this.#doors.get(listener)?.held;
-    if (held === null) this.#gate.accept(listener, channel);
-    else if (held !== undefined && held.length < heldMax) held.push(channel);
+    const door = this.#doors.get(listener);
+    if (door === undefined) return channel.reset();
+    door.accepted++;
+    if (door.held === null) this.#gate.accept(listener, channel);
+    else if (door.held.length < heldMax) door.held.push(channel);
     else channel.reset();
   }
 
@@ -193,8 +195,8 @@ export class DataPlane {
    */
   async #close(listener: string, door: Door): Promise<void> {
     let before = -1;
-    for (let turn = 0; turn < acceptTurnsMax && before !== this.#accepted; turn++) {
-      before = this.#accepted;
+    for (let turn = 0; turn < acceptTurnsMax && before !== door.accepted; turn++) {
+      before = door.accepted;
       await loopTurn();
     }
     door.acceptor.close();

@@ -1,30 +1,47 @@
 /**
- * The supervisor: the main thread. It binds addresses first, owns shared memory, starts workers, replaces those
- * that die, and ends the process in order. No byte of a client passes through it.
+ * The supervisor: the main thread. It owns shared memory and the committed version of the configuration, keeps
+ * the workers in step with it, and ends the process in order. No byte of a client passes through it.
+ *
+ * A change is prepared in every worker, then stored, then published; see `change`.
  */
 import { randomBytes } from 'node:crypto';
-import { readFileSync } from 'node:fs';
-import { createServer } from 'node:net';
-import { RateTable } from '../core/rate-table.ts';
-import { ListenerSlots } from '../core/listener-slots.ts';
 import { assert } from '../core/errors.ts';
+import { ListenerSlots } from '../core/listener-slots.ts';
+import { RateTable } from '../core/rate-table.ts';
 import { SharedCounters } from '../core/shared-counters.ts';
 import { processSlot, SharedGauges } from '../core/shared-gauges.ts';
 import { openGeoip } from '../firewall/geoip.ts';
-import type { ListenAddress, Settings } from '../model/settings.ts';
-import { bindServerAlone } from '../net/listen.ts';
-import type { Logger } from '../telemetry/logger.ts';
+import { applyChanges, type Change, type FirewallRule } from '../model/change.ts';
+import type { ProcessSettings, TrafficSettings } from '../model/settings.ts';
+import { buildSnapshot, type Snapshot } from '../model/snapshot.ts';
+import type { ConnectionSummary } from '../telemetry/connection-log.ts';
 import type { LogWriter } from '../telemetry/log-writer.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import { AddressError, connectionLimit, reserveAddress } from './addresses.ts';
+import { Fleet } from './fleet.ts';
 import type { Binding, WorkerStart } from './messages.ts';
-import { WorkerSlot } from './worker-slot.ts';
+import { TrafficState, type StoredChange } from './traffic-state.ts';
 
-/** Descriptors that connections leave to everything else: the log, the store, the admin API. */
-const descriptorsReserved = 256;
-/** A worker that was told to end and does not is ended by force after this long. */
-const abortGraceMs = 2_000;
+/** Keeps what was committed. The store does it; without a database nothing is kept beyond the process. */
+export interface Ledger {
+  /** Makes the changes durable and answers the version they lead to; rejects having kept nothing. */
+  commit(baseVersion: number, changes: readonly StoredChange[], entry: LedgerEntry): Promise<number>;
+}
+
+/** For the audit log. */
+export interface LedgerEntry {
+  readonly actor: string;
+  readonly action: string;
+  readonly changes: readonly string[];
+}
 
 export interface SupervisorOptions {
-  readonly settings: Settings;
+  readonly process: ProcessSettings;
+  readonly traffic: TrafficSettings;
+  /** The version that `traffic` is. */
+  readonly version: number;
+  /** Null without a database. */
+  readonly ledger: Ledger | null;
   readonly logger: Logger;
   readonly logWriter: LogWriter;
 }
@@ -34,67 +51,110 @@ export interface BoundListener {
   readonly host: string;
   /** The port that was bound, also when 0 was asked for. */
   readonly port: number;
+  /** Of the shared gauges and counters. */
+  readonly slot: number;
 }
 
-/** An address could not be bound, or the environment lacks what the settings need. For the operator to mend. */
-export class StartError extends Error {
+/** What stops a start or a change: an address in use, a database that can not be read. For the operator to mend. */
+export class EnvironmentError extends Error {
   constructor(message: string, options?: ErrorOptions) {
     super(message, options);
-    this.name = 'StartError';
+    this.name = 'EnvironmentError';
   }
 }
+
+export interface ChangeResult {
+  readonly version: number;
+  readonly disconnected: number;
+}
+
+/** Told of each ended connection while `watch` is on. */
+export type EndedObserver = (summaries: readonly ConnectionSummary[], missed: number) => void;
 
 export class Supervisor {
   readonly #options: SupervisorOptions;
   readonly #gauges: SharedGauges;
   readonly #counters: SharedCounters;
-  readonly #rateTable: RateTable | null;
-  readonly #bindings: readonly Binding[];
-  readonly #workers: WorkerSlot[] = [];
-  #geoip: SharedArrayBuffer | null;
+  readonly #slots: ListenerSlots;
+  readonly #state: TrafficState;
+  readonly #fleet: Fleet;
+  readonly #bindings = new Map<string, Binding>();
+  readonly #idPrefix = Math.floor(Date.now() / 1000).toString(36);
+  readonly #startedMs = performance.now();
+  #processSettings: ProcessSettings;
+  #snapshot: Snapshot;
+  #rateTable: RateTable | null = null;
+  #ended: EndedObserver | null = null;
+  /** Changes go one by one: the tail of the queue. */
+  #queue: Promise<unknown> = Promise.resolve();
   #drained: Promise<void> | null = null;
 
-  /** Resolves when every worker accepts on every listener. Throws StartError. */
+  /** Resolves when every worker accepts on every listener. Throws EnvironmentError. */
   static async start(options: SupervisorOptions): Promise<Supervisor> {
-    const { firewall } = options.settings.traffic;
-    const geoip = firewall.geoipDatabase === null ? null : await openDatabase(firewall.geoipDatabase);
-    const gauges = SharedGauges.create(options.settings.process.server.workers);
-    const counters = SharedCounters.create(options.settings.process.server.workers);
-    const bindings = await reserveAddresses(options.settings, new ListenerSlots(gauges, counters));
-    const supervisor = new Supervisor(options, gauges, counters, bindings, geoip);
-    await supervisor.#startWorkers();
+    const { geoipDatabase } = options.traffic.firewall;
+    const geoip = geoipDatabase === null ? null : await openDatabase(geoipDatabase);
+    const supervisor = new Supervisor(options, geoip);
+    await supervisor.#start();
     return supervisor;
   }
 
-  private constructor(
-    options: SupervisorOptions,
-    gauges: SharedGauges,
-    counters: SharedCounters,
-    bindings: readonly Binding[],
-    geoip: SharedArrayBuffer | null,
-  ) {
+  private constructor(options: SupervisorOptions, geoip: SharedArrayBuffer | null) {
+    const { workers } = options.process.server;
     this.#options = options;
-    this.#gauges = gauges;
-    this.#counters = counters;
-    this.#bindings = bindings;
-    this.#geoip = geoip;
-    const { rateLimit } = options.settings.traffic.firewall;
-    const { workers } = options.settings.process.server;
-    this.#rateTable =
-      rateLimit === null ? null : RateTable.create({ ...rateLimit, workers, seed: randomSeed() });
+    this.#processSettings = options.process;
+    this.#gauges = SharedGauges.create(workers);
+    this.#counters = SharedCounters.create(workers);
+    this.#slots = new ListenerSlots(this.#gauges, this.#counters);
+    this.#state = new TrafficState(options.traffic);
+    const hashSeed = randomBytes(4).readUInt32LE();
+    this.#snapshot = buildSnapshot(options.version, options.traffic, { hashSeed, geoip });
+    this.#rateTable = this.#newRateTable();
+    this.#fleet = new Fleet({
+      workers,
+      logger: options.logger,
+      logWriter: options.logWriter,
+      makeStart: (worker, generation) => this.#workerStart(worker, generation),
+      onDeath: (worker) => this.#reclaim(worker),
+      onEnded: ({ summaries, missed }) => this.#ended?.(summaries, missed),
+    });
   }
 
   get listeners(): readonly BoundListener[] {
-    return this.#bindings.map(({ listener, host, port }) => ({ name: listener, host, port }));
+    return [...this.#bindings.values()].map(({ listener, ...binding }) => ({ name: listener, ...binding }));
   }
 
-  get workers(): readonly WorkerSlot[] {
-    return this.#workers;
+  get fleet(): Fleet {
+    return this.#fleet;
   }
 
   /** The sockets the workers ended up with. */
   get sockets(): 'fast' | 'public' {
-    return this.#workers.every(({ transport }) => transport === 'fast') ? 'fast' : 'public';
+    return this.#fleet.workers.every(({ transport }) => transport === 'fast') ? 'fast' : 'public';
+  }
+
+  get state(): TrafficState {
+    return this.#state;
+  }
+
+  /** The committed version, as the workers serve it. */
+  get snapshot(): Snapshot {
+    return this.#snapshot;
+  }
+
+  get counters(): SharedCounters {
+    return this.#counters;
+  }
+
+  get gauges(): SharedGauges {
+    return this.#gauges;
+  }
+
+  get uptimeMs(): number {
+    return performance.now() - this.#startedMs;
+  }
+
+  get isDraining(): boolean {
+    return this.#drained !== null;
   }
 
   /** Connections open now, over all workers. */
@@ -102,8 +162,57 @@ export class Supervisor {
     return this.#gauges.value(processSlot);
   }
 
-  get counters(): SharedCounters {
-    return this.#counters;
+  /**
+   * Takes the next version: binds what it adds, stores it, publishes it, and resolves when every worker serves it.
+   * `plan` is called when it is this change's turn, and answers the rows; what it throws changes nothing, like
+   * everything that rejects here. `disconnect` ends open connections that the new rule matches.
+   */
+  change(plan: () => ChangePlan): Promise<ChangeResult> {
+    const result = this.#queue.then(() => this.#change(plan()));
+    this.#queue = result.catch(() => {});
+    return result;
+  }
+
+  /** Reads the GeoIP database again. A bad file is logged and the old one stays. Answers whether it was read. */
+  async reloadGeoip(): Promise<boolean> {
+    const { logger } = this.#options;
+    const path = this.#state.geoipDatabase;
+    if (path === null) {
+      logger.info('no GeoIP database is configured: nothing to reload');
+      return false;
+    }
+    let database: SharedArrayBuffer;
+    try {
+      database = await openGeoip(path);
+    } catch (error) {
+      logger.error('GeoIP database not reloaded, the old one stays', {
+        path,
+        reason: (error as Error).message,
+      });
+      return false;
+    }
+    const { firewall } = this.#snapshot;
+    this.#snapshot = { ...this.#snapshot, firewall: { ...firewall, geoip: database } };
+    this.#fleet.send({ kind: 'geoip', database });
+    logger.info('GeoIP database reloaded', { path });
+    return true;
+  }
+
+  /** Takes timeouts that were read again. Workers, sockets and limits in all need a new process. */
+  adoptProcessSettings(settings: ProcessSettings): void {
+    this.#processSettings = {
+      ...settings,
+      server: { ...settings.server, workers: this.#fleet.workers.length },
+    };
+    this.#fleet.send({ kind: 'server', server: this.#processSettings.server });
+  }
+
+  /** Tells `observe` how connections end from now on; null stops it. */
+  watch(observe: EndedObserver | null): void {
+    if ((this.#ended === null) !== (observe === null)) {
+      this.#fleet.send({ kind: 'watch', isOn: observe !== null });
+    }
+    this.#ended = observe;
   }
 
   /** Stops accepting, lets connections finish for shutdown_timeout, then ends them. Resolves when all is over. */
@@ -111,52 +220,118 @@ export class Supervisor {
     return (this.#drained ??= this.#drain());
   }
 
-  /** Reads the GeoIP database again. A bad file is logged and the old one stays. */
-  async reloadGeoip(): Promise<void> {
-    const path = this.#options.settings.traffic.firewall.geoipDatabase;
-    if (path === null) return this.#options.logger.info('no GeoIP database is configured: nothing to reload');
-    let database: SharedArrayBuffer;
-    try {
-      database = await openGeoip(path);
-    } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
-      return this.#options.logger.error('GeoIP database not reloaded, the old one stays', { path, reason });
+  async #start(): Promise<void> {
+    const { listeners } = this.#state.settings;
+    for (const { name, address } of listeners) {
+      const binding = await this.#reserve(name, address);
+      this.#bindings.set(name, binding);
     }
-    this.#geoip = database;
-    for (const worker of this.#workers) worker.send({ kind: 'geoip', database });
-    this.#options.logger.info('GeoIP database reloaded', { path });
+    try {
+      await this.#fleet.start();
+    } catch (error) {
+      throw new EnvironmentError((error as Error).message, { cause: error });
+    }
   }
 
-  async #startWorkers(): Promise<void> {
-    const hashSeed = randomBytes(4).readUInt32LE();
-    const idPrefix = `${Math.floor(Date.now() / 1000).toString(36)}-`;
-    const connectionsMax = connectionLimit(this.#options.settings.process.server.maxConnections);
-    const { process: processSettings, traffic } = this.#options.settings;
-    for (let index = 0; index < processSettings.server.workers; index++) {
-      const start = (generation: number): Omit<WorkerStart, 'logPort'> => ({
-        worker: index,
-        idPrefix: `${idPrefix}${index}${generation === 0 ? '' : `.${generation}`}-`,
-        server: processSettings.server,
-        connectionsMax,
-        version: 1,
-        traffic,
-        hashSeed,
-        bindings: this.#bindings,
-        gauges: this.#gauges.buffer,
-        counters: this.#counters.buffer,
-        rateTable: this.#rateTable?.buffer ?? null,
-        geoip: this.#geoip,
-        logLevel: processSettings.log.level,
-        isWatched: false,
-      });
-      this.#workers.push(new WorkerSlot(index, start, this.#options, () => this.#reclaim(index)));
+  async #change({ changes, entry, disconnect }: ChangePlan): Promise<ChangeResult> {
+    if (this.isDraining) throw new EnvironmentError('the server is shutting down');
+    if (changes.length === 0) return { version: this.#snapshot.version, disconnected: 0 };
+    const rows = await toRows(changes);
+    const added = await this.#reserveAdded(changes);
+    const problem = await this.#fleet.prepare(added);
+    if (problem !== null) {
+      for (const { slot } of added) this.#slots.retire(slot);
+      throw new EnvironmentError(problem);
     }
+    const base = this.#snapshot.version;
+    let version = base + 1;
     try {
-      await Promise.all(this.#workers.map((worker) => worker.start()));
+      if (this.#options.ledger !== null) version = await this.#options.ledger.commit(base, changes, entry);
     } catch (error) {
-      await Promise.all(this.#workers.map((worker) => worker.end()));
-      throw new StartError(error instanceof Error ? error.message : String(error), { cause: error });
+      this.#fleet.send({ kind: 'discard' });
+      for (const { slot } of added) this.#slots.retire(slot);
+      throw error;
     }
+    return { version, disconnected: await this.#publish(version, changes, rows, added, disconnect) };
+  }
+
+  /** From here on the change is durable: nothing may fail any more. */
+  async #publish(
+    version: number,
+    changes: readonly StoredChange[],
+    rows: readonly Change[],
+    added: readonly Binding[],
+    disconnect: FirewallRule | null,
+  ): Promise<number> {
+    this.#state.apply(changes);
+    this.#snapshot = applyChanges(this.#snapshot, version, rows);
+    const hasNewRate = changes.some(({ kind }) => kind === 'rate-limit-set');
+    if (hasNewRate) this.#rateTable = this.#newRateTable();
+    for (const binding of added) this.#bindings.set(binding.listener, binding);
+    const removed = [...this.#bindings.values()].filter(
+      ({ listener }) => this.#state.listener(listener) === undefined,
+    );
+    for (const { listener } of removed) this.#bindings.delete(listener);
+    const disconnected = await this.#fleet.publish({
+      version,
+      changes: rows,
+      rateTable: hasNewRate ? (this.#rateTable?.buffer ?? null) : undefined,
+      disconnect,
+    });
+    for (const { slot } of removed) this.#slots.retire(slot);
+    return disconnected;
+  }
+
+  async #reserveAdded(changes: readonly StoredChange[]): Promise<Binding[]> {
+    const added: Binding[] = [];
+    for (const change of changes) {
+      if (change.kind !== 'listener-put' || this.#bindings.has(change.listener.name)) continue;
+      added.push(await this.#reserve(change.listener.name, change.listener.address));
+    }
+    return added;
+  }
+
+  async #reserve(name: string, address: { host: string; port: number }): Promise<Binding> {
+    try {
+      const port = await reserveAddress(name, address);
+      const slot = this.#slots.allocate();
+      assert(slot !== null, 'the configuration allows no more listeners than there are slots');
+      return { listener: name, slot, host: address.host, port };
+    } catch (error) {
+      if (!(error instanceof AddressError)) throw error;
+      throw new EnvironmentError(error.message, { cause: error });
+    }
+  }
+
+  #workerStart(worker: number, generation: number): Omit<WorkerStart, 'logPort'> {
+    const { server, log } = this.#processSettings;
+    return {
+      worker,
+      idPrefix: `${this.#idPrefix}-${worker}${generation === 0 ? '' : `.${generation}`}-`,
+      server,
+      connectionsMax: connectionLimit(server.maxConnections),
+      version: this.#snapshot.version,
+      traffic: this.#state.settings,
+      hashSeed: this.#snapshot.hashSeed,
+      bindings: [...this.#bindings.values()],
+      gauges: this.#gauges.buffer,
+      counters: this.#counters.buffer,
+      rateTable: this.#rateTable?.buffer ?? null,
+      geoip: this.#snapshot.firewall.geoip,
+      logLevel: log.level,
+      isWatched: this.#ended !== null,
+    };
+  }
+
+  #newRateTable(): RateTable | null {
+    const { rateLimit } = this.#state;
+    if (rateLimit === null) return null;
+    const seed = randomBytes(8);
+    return RateTable.create({
+      ...rateLimit,
+      workers: this.#processSettings.server.workers,
+      seed: [seed.readUInt32LE(0), seed.readUInt32LE(4)],
+    });
   }
 
   /** What a dead worker held in shared memory goes back. */
@@ -166,77 +341,41 @@ export class Supervisor {
   }
 
   async #drain(): Promise<void> {
-    const { logger, settings } = this.#options;
-    const timeoutMs = settings.process.server.shutdownTimeoutMs;
+    const { logger } = this.#options;
+    const timeoutMs = this.#processSettings.server.shutdownTimeoutMs;
     logger.info('draining', { connections: this.activeConnections, timeout_ms: timeoutMs });
-    const ended = Promise.all(this.#workers.map((worker) => worker.drain()));
-    const abort = setTimeout(() => {
+    await this.#queue;
+    await this.#fleet.drain(timeoutMs, () => {
       logger.warn('shutdown timeout: ending what is left', { connections: this.activeConnections });
-      for (const worker of this.#workers) worker.send({ kind: 'abort' });
-    }, timeoutMs);
-    const force = setTimeout(() => {
-      for (const worker of this.#workers) void worker.end();
-    }, timeoutMs + abortGraceMs);
-    await ended;
-    clearTimeout(abort);
-    clearTimeout(force);
+    });
     logger.info('drained');
   }
 }
 
-/** Binds each address alone for a moment: another instance on it is an error now, and port 0 gets its number. */
-async function reserveAddresses(settings: Settings, slots: ListenerSlots): Promise<Binding[]> {
-  const bindings: Binding[] = [];
-  for (const { name, address } of settings.traffic.listeners) {
-    const slot = slots.allocate();
-    assert(slot !== null, 'the configuration allows no more listeners than there are slots');
-    bindings.push({ listener: name, slot, host: address.host, port: await reserveAddress(name, address) });
-  }
-  return bindings;
+/** One change of the configuration, as it is stored and told. */
+export interface ChangePlan {
+  readonly changes: readonly StoredChange[];
+  readonly entry: LedgerEntry;
+  readonly disconnect: FirewallRule | null;
 }
 
-async function reserveAddress(name: string, { host, port }: ListenAddress): Promise<number> {
-  const server = createServer();
-  try {
-    return await bindServerAlone(server, host, port);
-  } catch (error) {
-    throw new StartError(`listener ${name}: ${bindProblem(error)}`, { cause: error });
-  } finally {
-    server.close();
+/** What workers apply: the bytes of a GeoIP database instead of its path. */
+async function toRows(changes: readonly StoredChange[]): Promise<Change[]> {
+  const rows: Change[] = [];
+  for (const change of changes) {
+    if (change.kind !== 'geoip-path-set') rows.push(change);
+    else {
+      const database = change.path === null ? null : await openDatabase(change.path);
+      rows.push({ kind: 'geoip-set', database });
+    }
   }
-}
-
-function bindProblem(error: unknown): string {
-  const { code, message } = error as NodeJS.ErrnoException;
-  switch (code) {
-    case 'EADDRINUSE':
-      return 'address already in use';
-    case 'EACCES':
-      return 'permission denied: ports below 1024 need root, CAP_NET_BIND_SERVICE or net.ipv4.ip_unprivileged_port_start';
-    case 'EADDRNOTAVAIL':
-      return 'this machine does not have that address';
-    default:
-      return message;
-  }
+  return rows;
 }
 
 async function openDatabase(path: string): Promise<SharedArrayBuffer> {
   try {
     return await openGeoip(path);
   } catch (error) {
-    throw new StartError(`firewall.geoip_db: ${(error as Error).message}`, { cause: error });
+    throw new EnvironmentError(`firewall.geoip_db: ${(error as Error).message}`, { cause: error });
   }
-}
-
-/** Each connection takes two descriptors, one for either side. */
-function connectionLimit(configured: number): number {
-  if (configured !== 0) return configured;
-  const limit = /^Max open files\s+(\d+|unlimited)/m.exec(readFileSync('/proc/self/limits', 'latin1'))?.[1];
-  const descriptors = limit === undefined || limit === 'unlimited' ? 1_048_576 : Number(limit);
-  return Math.max(1, Math.floor((descriptors - descriptorsReserved) / 2));
-}
-
-function randomSeed(): readonly [number, number] {
-  const bytes = randomBytes(8);
-  return [bytes.readUInt32LE(0), bytes.readUInt32LE(4)];
 }

@@ -12,17 +12,28 @@ const stableMs = 30_000;
 
 type State = 'starting' | 'serving' | 'waiting' | 'draining' | 'ended';
 
+export type StartMaker = (worker: number, generation: number) => Omit<WorkerStart, 'logPort'>;
+
 export interface WorkerSlotOptions {
   readonly logger: Logger;
   readonly logWriter: LogWriter;
+  /** What workers tell unasked. */
+  readonly onEnded: (message: Extract<FromWorker, { kind: 'ended' }>) => void;
+}
+
+/** A reply that somebody waits for. */
+interface Wait {
+  readonly kind: FromWorker['kind'];
+  readonly settle: (reply: FromWorker | null) => void;
 }
 
 export class WorkerSlot {
   readonly index: number;
-  readonly #makeStart: (generation: number) => Omit<WorkerStart, 'logPort'>;
+  readonly #makeStart: StartMaker;
   readonly #options: WorkerSlotOptions;
   readonly #onDeath: () => void;
   readonly #ended = Promise.withResolvers<void>();
+  readonly #waits = new Set<Wait>();
   #worker: Worker | null = null;
   #state: State = 'starting';
   #transport: 'fast' | 'public' = 'public';
@@ -32,12 +43,7 @@ export class WorkerSlot {
   #restart: NodeJS.Timeout | undefined;
 
   /** `onDeath` is called once a thread has really ended, before another takes its number. */
-  constructor(
-    index: number,
-    makeStart: (generation: number) => Omit<WorkerStart, 'logPort'>,
-    options: WorkerSlotOptions,
-    onDeath: () => void,
-  ) {
+  constructor(index: number, makeStart: StartMaker, options: WorkerSlotOptions, onDeath: () => void) {
     this.index = index;
     this.#makeStart = makeStart;
     this.#options = options;
@@ -64,6 +70,33 @@ export class WorkerSlot {
 
   send(message: ToWorker): void {
     this.#worker?.postMessage(message);
+  }
+
+  /**
+   * Sends, and waits for the reply of that kind. Null: there is no thread, or it died; its replacement starts
+   * from the committed version and need not be asked. `silent`: it lives and does not answer.
+   */
+  ask<K extends FromWorker['kind']>(
+    message: ToWorker,
+    kind: K,
+    timeoutMs: number,
+  ): Promise<Extract<FromWorker, { kind: K }> | null | 'silent'> {
+    if (this.#worker === null) return Promise.resolve(null);
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => {
+        this.#waits.delete(wait);
+        resolve('silent');
+      }, timeoutMs);
+      const wait: Wait = {
+        kind,
+        settle: (reply) => {
+          clearTimeout(timer);
+          resolve(reply as Extract<FromWorker, { kind: K }> | null);
+        },
+      };
+      this.#waits.add(wait);
+      this.send(message);
+    });
   }
 
   /** Resolves when the thread has ended. */
@@ -98,7 +131,7 @@ export class WorkerSlot {
     this.#startedMs = performance.now();
     const worker = new Worker(workerFile(), {
       name: `portcullis-${this.index}`,
-      workerData: { ...this.#makeStart(this.#generation), logPort: port2 },
+      workerData: { ...this.#makeStart(this.index, this.#generation), logPort: port2 },
       transferList: [port2],
       execArgv: ['--disable-warning=ExperimentalWarning'],
     });
@@ -127,13 +160,27 @@ export class WorkerSlot {
       case 'drained':
         this.#state = 'ended';
         break;
-      default:
+      case 'ended':
+        this.#options.onEnded(message);
         break;
+      default:
+        this.#settle(message.kind, message);
+    }
+  }
+
+  /** Messages stay in order, so a reply belongs to whoever has waited longest for its kind. */
+  #settle(kind: FromWorker['kind'], reply: FromWorker): void {
+    for (const wait of this.#waits) {
+      if (wait.kind !== kind) continue;
+      this.#waits.delete(wait);
+      return wait.settle(reply);
     }
   }
 
   #onExit(code: number): void {
     this.#worker = null;
+    for (const wait of this.#waits) wait.settle(null);
+    this.#waits.clear();
     this.#onDeath();
     if (this.#state === 'serving' || this.#state === 'waiting') this.#replace(code);
     else this.#finish();

@@ -32,7 +32,7 @@ async function onMessage(plane: DataPlane, message: ToWorker): Promise<void> {
       return plane.discard();
     case 'publish': {
       const { version } = message.publication;
-      return send({ kind: 'published', version, disconnected: plane.publish(message.publication) });
+      return send({ kind: 'published', version, disconnected: await plane.publish(message.publication) });
     }
     case 'geoip':
       return plane.adoptGeoip(message.database);

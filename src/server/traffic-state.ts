@@ -1,0 +1,163 @@
+/**
+ * The traffic settings as the supervisor keeps them: rows in maps, so that a change touches its row alone, and
+ * plain settings for whoever wants all of them (a new worker, GetConfig), made when asked for.
+ */
+import { assert } from '../core/errors.ts';
+import type { Change } from '../model/change.ts';
+import type { FirewallRuleType } from '../model/rule-id.ts';
+import type {
+  FirewallSettings,
+  ListenerSettings,
+  RateLimitSettings,
+  RouteSettings,
+  TrafficSettings,
+} from '../model/settings.ts';
+import type { ListenerOptions } from '../model/snapshot.ts';
+
+/** A change as it is stored: data alone, with the path of a GeoIP database instead of its bytes. */
+export type StoredChange =
+  Exclude<Change, { kind: 'geoip-set' }> | { readonly kind: 'geoip-path-set'; readonly path: string | null };
+
+interface ListenerRows {
+  options: ListenerOptions;
+  readonly routes: Map<string, RouteSettings>;
+}
+
+export class TrafficState {
+  #listeners = new Map<string, ListenerRows>();
+  readonly #rules: Record<FirewallRuleType, Set<string>>;
+  readonly #exempt: Set<string>;
+  #rateLimit: RateLimitSettings | null;
+  #geoipDatabase: string | null;
+  #settings: TrafficSettings | null;
+
+  constructor(settings: TrafficSettings) {
+    const { firewall } = settings;
+    for (const { routes, ...options } of settings.listeners) {
+      this.#listeners.set(options.name, {
+        options,
+        routes: new Map(routes.map((route) => [route.hostname, route])),
+      });
+    }
+    this.#rules = {
+      ip: new Set(firewall.blockedIps),
+      cidr: new Set(firewall.blockedCidrs),
+      country: new Set(firewall.blockedCountries),
+    };
+    this.#exempt = new Set(firewall.rateLimitExempt);
+    this.#rateLimit = firewall.rateLimit;
+    this.#geoipDatabase = firewall.geoipDatabase;
+    this.#settings = settings;
+  }
+
+  /** All of it, as plain data. The same object until the next change. */
+  get settings(): TrafficSettings {
+    return (this.#settings ??= { listeners: this.#listenerSettings(), firewall: this.#firewallSettings() });
+  }
+
+  get rateLimit(): RateLimitSettings | null {
+    return this.#rateLimit;
+  }
+
+  get geoipDatabase(): string | null {
+    return this.#geoipDatabase;
+  }
+
+  get listenerNames(): readonly string[] {
+    return [...this.#listeners.keys()];
+  }
+
+  listener(name: string): ListenerOptions | undefined {
+    return this.#listeners.get(name)?.options;
+  }
+
+  routeCount(listener: string): number {
+    return this.#listeners.get(listener)?.routes.size ?? 0;
+  }
+
+  route(listener: string, hostname: string): RouteSettings | undefined {
+    return this.#listeners.get(listener)?.routes.get(hostname);
+  }
+
+  hasRule(type: FirewallRuleType, value: string): boolean {
+    return this.#rules[type].has(value);
+  }
+
+  ruleCount(type: FirewallRuleType): number {
+    return this.#rules[type].size;
+  }
+
+  apply(changes: readonly StoredChange[]): void {
+    for (const change of changes) this.#applyOne(change);
+    this.#settings = null;
+  }
+
+  #applyOne(change: StoredChange): void {
+    switch (change.kind) {
+      case 'listener-put':
+        return this.#putListener(change.listener);
+      case 'listener-remove':
+        this.#listeners.delete(change.listener);
+        return;
+      case 'max-connections-set': {
+        const rows = this.#rows(change.listener);
+        rows.options = { ...rows.options, maxConnections: change.maxConnections };
+        return;
+      }
+      case 'route-put':
+        this.#rows(change.listener).routes.set(change.route.hostname, change.route);
+        return;
+      case 'route-remove':
+        this.#rows(change.listener).routes.delete(change.hostname);
+        return;
+      case 'firewall-put':
+        this.#rules[change.rule.type].add(change.rule.value);
+        return;
+      case 'firewall-remove':
+        this.#rules[change.rule.type].delete(change.rule.value);
+        return;
+      case 'exempt-put':
+        this.#exempt.add(change.cidr);
+        return;
+      case 'exempt-remove':
+        this.#exempt.delete(change.cidr);
+        return;
+      case 'rate-limit-set':
+        this.#rateLimit = change.rateLimit;
+        return;
+      case 'geoip-path-set':
+        this.#geoipDatabase = change.path;
+        return;
+    }
+  }
+
+  #putListener(options: ListenerOptions): void {
+    const rows = this.#listeners.get(options.name);
+    if (rows === undefined) this.#listeners.set(options.name, { options, routes: new Map() });
+    else rows.options = options;
+  }
+
+  #rows(listener: string): ListenerRows {
+    const rows = this.#listeners.get(listener);
+    assert(rows !== undefined, `a change names the listener ${listener}, which is not there`);
+    return rows;
+  }
+
+  #listenerSettings(): ListenerSettings[] {
+    return [...this.#listeners.values()].map(({ options, routes }) => ({
+      ...options,
+      routes: [...routes.values()],
+    }));
+  }
+
+  #firewallSettings(): FirewallSettings {
+    return {
+      geoipDatabase: this.#geoipDatabase,
+      blockedIps: [...this.#rules.ip],
+      blockedCidrs: [...this.#rules.cidr],
+      blockedCountries: [...this.#rules.country],
+      rateLimitExempt: [...this.#exempt],
+      rateLimit: this.#rateLimit,
+    };
+  }
+}
