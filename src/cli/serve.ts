@@ -1,9 +1,10 @@
 /** `portcullis serve`: runs until it is told to end. Owns the process: its name, its signals, its exit code. */
 import { fstatSync } from 'node:fs';
-import { loadSettings } from '../config/load.ts';
 import type { Environment } from '../config/environment.ts';
+import { loadSettings } from '../config/load.ts';
 import type { Settings } from '../model/settings.ts';
-import { EnvironmentError, Supervisor } from '../server/supervisor.ts';
+import { Server } from '../server/server.ts';
+import { EnvironmentError } from '../server/supervisor.ts';
 import { chooseFormat, isJournalStream } from '../telemetry/log-format.ts';
 import { LogWriter } from '../telemetry/log-writer.ts';
 import { createLogger, type Logger } from '../telemetry/logger.ts';
@@ -31,35 +32,47 @@ export async function serveCommand({ config, env }: ServeOptions): Promise<ExitC
   });
   const logger = createLogger({ level: settings.process.log.level, output: logWriter });
   try {
-    return await serve(settings, logger, logWriter);
+    return await serve(settings, logger, logWriter, { config, env });
   } finally {
     logWriter.close();
   }
 }
 
-async function serve(settings: Settings, logger: Logger, logWriter: LogWriter): Promise<ExitCode> {
-  let supervisor: Supervisor;
+async function serve(
+  settings: Settings,
+  logger: Logger,
+  logWriter: LogWriter,
+  options: ServeOptions,
+): Promise<ExitCode> {
+  let server: Server;
   try {
-    supervisor = await Supervisor.start({ ...settings, version: 1, ledger: null, logger, logWriter });
+    server = await Server.start({ settings, programVersion: version(), logger, logWriter });
   } catch (error) {
     if (!(error instanceof EnvironmentError)) throw error;
     logger.error('could not start', { reason: error.message });
     return exitCodes.failed;
   }
-  for (const { name, host, port } of supervisor.listeners)
+  for (const { name, host, port } of server.listeners) {
     logger.info('listening', { listener: name, host, port });
+  }
+  if (server.adminAddress !== null) logger.info('admin API listening', { address: server.adminAddress });
   logger.info('ready', {
     version: version(),
     workers: settings.process.server.workers,
-    sockets: supervisor.sockets,
+    sockets: server.supervisor.sockets,
     pid: process.pid,
   });
-  await untilDrained(supervisor, logger, logWriter);
+  await untilDrained(server, logger, logWriter, options);
   return exitCodes.ok;
 }
 
-/** The first SIGTERM or SIGINT drains, a second ends at once; SIGHUP reloads what is read from files. */
-function untilDrained(supervisor: Supervisor, logger: Logger, logWriter: LogWriter): Promise<void> {
+/** The first SIGTERM or SIGINT drains, a second ends at once; SIGHUP reads again what comes from files. */
+function untilDrained(
+  server: Server,
+  logger: Logger,
+  logWriter: LogWriter,
+  options: ServeOptions,
+): Promise<void> {
   return new Promise((resolve, reject) => {
     let isEnding = false;
     const end = (signal: NodeJS.Signals): void => {
@@ -70,13 +83,24 @@ function untilDrained(supervisor: Supervisor, logger: Logger, logWriter: LogWrit
       }
       isEnding = true;
       logger.info('received signal', { signal });
-      supervisor.drain().then(resolve, reject);
+      server.drain().then(resolve, reject);
     };
     process.on('SIGTERM', end);
     process.on('SIGINT', end);
     process.on('SIGHUP', () => {
       logger.info('received SIGHUP, reloading GeoIP database');
-      supervisor.reloadGeoip().catch(reject);
+      if (!isEnding) reload(server, logger, options).catch(reject);
     });
   });
+}
+
+/** A file with errors changes nothing but is no reason to leave the GeoIP database old. */
+async function reload(server: Server, logger: Logger, { config, env }: ServeOptions): Promise<void> {
+  const { settings, problems } = loadSettings(config, env);
+  for (const { severity, message } of problems) {
+    logger[severity === 'error' ? 'error' : 'warn']('configuration file', { problem: message });
+  }
+  if (settings !== undefined) return server.reload(settings);
+  logger.error('configuration file not applied, the old one stays', { file: config });
+  return server.reloadGeoip();
 }

@@ -20,7 +20,8 @@ import type { Logger } from '../telemetry/logger.ts';
 import { AddressError, connectionLimit, reserveAddress } from './addresses.ts';
 import { Fleet } from './fleet.ts';
 import type { Binding, WorkerStart } from './messages.ts';
-import { TrafficState, type StoredChange } from './traffic-state.ts';
+import type { StoredChange } from '../store/store.ts';
+import { TrafficState } from './traffic-state.ts';
 
 /** Keeps what was committed. The store does it; without a database nothing is kept beyond the process. */
 export interface Ledger {

@@ -3,7 +3,6 @@
  * plain settings for whoever wants all of them (a new worker, GetConfig), made when asked for.
  */
 import { assert } from '../core/errors.ts';
-import type { Change } from '../model/change.ts';
 import type { FirewallRuleType } from '../model/rule-id.ts';
 import type {
   FirewallSettings,
@@ -13,10 +12,7 @@ import type {
   TrafficSettings,
 } from '../model/settings.ts';
 import type { ListenerOptions } from '../model/snapshot.ts';
-
-/** A change as it is stored: data alone, with the path of a GeoIP database instead of its bytes. */
-export type StoredChange =
-  Exclude<Change, { kind: 'geoip-set' }> | { readonly kind: 'geoip-path-set'; readonly path: string | null };
+import type { StoredChange } from '../store/store.ts';
 
 interface ListenerRows {
   options: ListenerOptions;
