@@ -3,8 +3,8 @@
 import { resolve } from 'node:path';
 import { domainToASCII } from 'node:url';
 import { normaliseHostname } from '../core/hostname.ts';
-import { formatIp, isUnspecified, parseIp } from '../core/ip.ts';
-import type { EndpointAddress, ListenAddress } from '../model/settings.ts';
+import { formatIp, isLoopback, isUnspecified, parseIp } from '../core/ip.ts';
+import type { AdminAddress, EndpointAddress, ListenAddress } from '../model/settings.ts';
 
 /** sun_path holds 108 bytes, the last of them a zero. */
 const unixPathBytesMax = 107;
@@ -36,6 +36,30 @@ export function parseEndpoint(text: string, directory: string): EndpointAddress 
   return host === undefined ? undefined : { kind: 'tcp', host, port: parts.port };
 }
 
+/** As a listener's, or `unix:path`, a relative path counted from `directory`. */
+export function parseAdminAddress(text: string, directory: string): AdminAddress | undefined {
+  if (text.startsWith('unix:')) return parseUnix(text.slice(5), directory);
+  const address = parseListenAddress(text);
+  return address === undefined ? undefined : { kind: 'tcp', ...address };
+}
+
+/** Two addresses that cannot be bound side by side. Port 0 becomes a port of its own unless the host is the same. */
+export function overlap(a: ListenAddress, b: ListenAddress): boolean {
+  if (a.port !== b.port) return false;
+  if (a.host === b.host) return true;
+  return a.port !== 0 && (containsHost(a.host, b.host) || containsHost(b.host, a.host));
+}
+
+/** No host and `::` take every address, IPv4 included; 0.0.0.0 takes every IPv4 address. */
+export function containsHost(host: string, other: string): boolean {
+  return host === '' || host === '::' || (host === '0.0.0.0' && !other.includes(':'));
+}
+
+export function isLoopbackHost(host: string): boolean {
+  const ip = parseIp(host);
+  return ip !== undefined && isLoopback(ip);
+}
+
 /** A name in letters of any script becomes its xn-- form; what has none is returned as it is and refused later. */
 export function toAscii(name: string): string {
   return /[^\0-\x7f]/.test(name) ? domainToASCII(name) || name : name;
@@ -59,7 +83,7 @@ function parseBracketedIp({ host, bracketed }: HostPort): ReturnType<typeof pars
   return bracketed === host.includes(':') ? parseIp(host) : undefined;
 }
 
-function parseUnix(path: string, directory: string): EndpointAddress | undefined {
+function parseUnix(path: string, directory: string): { kind: 'unix'; path: string } | undefined {
   if (path === '' || path.includes('\0')) return undefined;
   const absolute = resolve(directory, path);
   return Buffer.byteLength(absolute) > unixPathBytesMax ? undefined : { kind: 'unix', path: absolute };

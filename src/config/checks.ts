@@ -3,22 +3,52 @@
  * reports; none changes anything.
  */
 
+import { checkAdmin } from './admin-checks.ts';
+import { CertificateReader } from './certificates.ts';
+import { rawIn } from './check-context.ts';
+import type { CheckContext } from './check-context.ts';
+import type { Environment } from './environment.ts';
 import { checkFirewall } from './firewall-checks.ts';
+import type { Directory } from './kinds.ts';
 import { checkListeners } from './listener-checks.ts';
-import type { Finding, Path } from './problem.ts';
 import { formatDuration } from './quantity.ts';
+import { isTable, readTable } from './reader.ts';
+import type { Reading } from './reader.ts';
 import { Report } from './report.ts';
-import type { Values } from './schema.ts';
+import type { Fields, ReadFields, Values } from './schema.ts';
 
-/** What file and environment write at a path, before it was read; undefined when nothing does. */
-export type RawAt = (path: Path) => unknown;
+/** Where relative paths are counted from, and where `env:` finds its secrets. */
+export interface Surroundings {
+  readonly directory: Directory;
+  readonly environment: Environment;
+}
 
-export function checkValues(values: Values, rawAt: RawAt): readonly Finding[] {
+/** Reads `raw` by the schema, then checks what was read: the one way for a file and for a row of the admin API. */
+export function readChecked<const F extends Fields>(
+  fields: F,
+  raw: unknown,
+  { directory, environment }: Surroundings,
+  check: (values: ReadFields<F>, context: CheckContext) => void,
+): Reading<F> {
+  const { values, findings } = readTable(fields, raw, directory);
   const report = new Report();
-  checkTimeouts(values, report);
-  checkListeners(values, rawAt, report);
-  checkFirewall(values, rawAt, report);
-  return report.findings;
+  if (isTable(raw)) {
+    const certificates = new CertificateReader(environment, Date.now());
+    check(values, { rawAt: rawIn(raw), certificates, report });
+  }
+  return { values, findings: [...findings, ...report.findings] };
+}
+
+/** Every rule of the file. */
+export function checkValues(values: Values, context: CheckContext): void {
+  checkTimeouts(values, context.report);
+  checkAdmin(values, context);
+  checkTraffic(values, context);
+}
+
+export function checkTraffic(values: Pick<Values, 'firewall' | 'listeners'>, context: CheckContext): void {
+  checkListeners(values, context);
+  checkFirewall(values, context);
 }
 
 function checkTimeouts({ server }: Values, report: Report): void {

@@ -30,6 +30,12 @@ const texts: Readonly<Record<string, { text: string; value: unknown }>> = {
   'server.sockets': { text: 'public', value: 'public' },
   'log.level': { text: 'debug', value: 'debug' },
   'log.format': { text: 'json', value: 'json' },
+  'database.path': { text: 'p.db', value: '/base/p.db' },
+  'admin.grpc_addr': { text: '[::1]:9443', value: { kind: 'tcp', host: '::1', port: 9443 } },
+  'admin.tls_cert': { text: 'a.pem', value: '/base/a.pem' },
+  'admin.tls_key': { text: 'env:KEY', value: 'env:KEY' },
+  'admin.client_ca': { text: '/ca.pem', value: '/ca.pem' },
+  'admin.insecure_loopback': { text: 'true', value: true },
   'firewall.geoip_db': { text: 'geo.mmdb', value: '/base/geo.mmdb' },
   'firewall.blocked_ips': { text: '192.0.2.1, 2001:db8::1', value: ['192.0.2.1', '2001:db8::1'] },
   'firewall.blocked_cidrs': { text: '192.0.2.0/24', value: ['192.0.2.0/24'] },
@@ -44,9 +50,14 @@ const texts: Readonly<Record<string, { text: string; value: unknown }>> = {
   'listeners.0.max_connections': { text: '5', value: 5 },
   'listeners.0.default_backend': { text: 'a.b:1', value: { kind: 'tcp', host: 'a.b', port: 1 } },
   'listeners.0.routes.0.hostname': { text: '*.a.b', value: '*.a.b' },
-  'listeners.0.routes.0.mode': { text: 'l4', value: 'l4' },
+  'listeners.0.routes.0.mode': { text: 'l7', value: 'l7' },
   'listeners.0.routes.0.backend': { text: 'unix:s', value: { kind: 'unix', path: '/base/s' } },
   'listeners.0.routes.0.send_proxy_protocol': { text: 'true', value: true },
+  'listeners.0.routes.0.tls_cert': { text: 'a.pem', value: '/base/a.pem' },
+  'listeners.0.routes.0.tls_key': { text: 'a.key', value: '/base/a.key' },
+  'listeners.0.routes.0.backend_tls': { text: 'true', value: true },
+  'listeners.0.routes.0.policies.0.type': { text: 'require_header', value: 'require_header' },
+  'listeners.0.routes.0.policies.0.value': { text: 'X-Key', value: 'X-Key' },
 };
 
 test('every setting of the schema has a variable of its own that overrides it', () => {

@@ -1,15 +1,16 @@
 /** Rules of the firewall's settings: what needs something else to work, and what contradicts something else. */
 
-import { accessSync, constants, statSync } from 'node:fs';
-import type { RawAt } from './checks.ts';
-import { quote, systemMessage } from './problem.ts';
+import type { CheckContext, RawAt } from './check-context.ts';
+import { readFault } from './files.ts';
+import { quote } from './problem.ts';
+import type { Path } from './problem.ts';
 import { checkDuplicates } from './report.ts';
 import type { Report } from './report.ts';
 import type { Values } from './schema.ts';
 
 type Firewall = Values['firewall'];
 
-export function checkFirewall({ firewall }: Values, rawAt: RawAt, report: Report): void {
+export function checkFirewall({ firewall }: Pick<Values, 'firewall'>, { rawAt, report }: CheckContext): void {
   checkGeoip(firewall, report);
   checkRateLimit(firewall, rawAt, report);
   for (const name of [
@@ -23,7 +24,17 @@ export function checkFirewall({ firewall }: Values, rawAt: RawAt, report: Report
   }
   checkConflict(firewall, 'allowed_ips', 'blocked_ips', report);
   checkConflict(firewall, 'allowed_cidrs', 'blocked_cidrs', report);
-  checkBlocksAll(firewall, report);
+  firewall.blocked_cidrs.forEach((value, index) => {
+    checkBlocksAll(value, ['firewall', 'blocked_cidrs', index], report);
+  });
+}
+
+/** Of one blocked network. */
+export function checkBlocksAll(value: string | undefined, path: Path, report: Report): void {
+  if (value !== '0.0.0.0/0' && value !== '::/0') return;
+  const family = value === '::/0' ? 'IPv6' : 'IPv4';
+  const expected = `a network smaller than all of ${family}: every ${family} client will be refused`;
+  report.warning('rule-blocks-all', path, expected, quote(value));
 }
 
 function checkGeoip({ geoip_db: path, blocked_countries: blocked }: Firewall, report: Report): void {
@@ -39,15 +50,6 @@ function checkGeoip({ geoip_db: path, blocked_countries: blocked }: Firewall, re
   }
   if (blocked.length === 0) {
     report.warning('geoip-unused', ['firewall', 'geoip_db'], 'blocked_countries beside it', 'none');
-  }
-}
-
-function readFault(path: string): string | undefined {
-  try {
-    accessSync(path, constants.R_OK);
-    return statSync(path).isFile() ? undefined : 'not a regular file';
-  } catch (error) {
-    return systemMessage(error);
   }
 }
 
@@ -72,14 +74,5 @@ function checkConflict(
     if (value === undefined || !blocked.has(value)) return;
     const expected = `a value that is not in ${blockedName}: it stays blocked, for ${allowedName} only lifts the rate limit`;
     report.warning('rule-conflict', ['firewall', allowedName, index], expected, quote(value));
-  });
-}
-
-function checkBlocksAll({ blocked_cidrs: blocked }: Firewall, report: Report): void {
-  blocked.forEach((value, index) => {
-    if (value !== '0.0.0.0/0' && value !== '::/0') return;
-    const family = value === '::/0' ? 'IPv6' : 'IPv4';
-    const expected = `a network smaller than all of ${family}: every ${family} client will be refused`;
-    report.warning('rule-blocks-all', ['firewall', 'blocked_cidrs', index], expected, quote(value));
   });
 }

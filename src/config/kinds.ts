@@ -3,17 +3,20 @@
  * of TOML, YAML or the environment into the value that the program runs by, or refuses it. None throws.
  */
 
-import { resolve } from 'node:path';
+import { isAbsolute, resolve } from 'node:path';
 import { formatHostPattern, parseHostPattern } from '../core/hostname.ts';
 import { formatCidr, formatIp, parseCidr, parseIp } from '../core/ip.ts';
-import type { EndpointAddress, ListenAddress } from '../model/settings.ts';
-import { parseEndpoint, parseListenAddress, toAscii } from './address.ts';
+import type { AdminAddress, EndpointAddress, ListenAddress, SecretReference } from '../model/settings.ts';
+import { parseAdminAddress, parseEndpoint, parseListenAddress, toAscii } from './address.ts';
 import { countries } from './countries.ts';
 import { formatDuration, formatSize, parseDuration, parseSize } from './quantity.ts';
 import { nearestName } from './suggestion.ts';
 
 /** As much of JSON Schema as editors need. */
 export type JsonSchema = Readonly<Record<string, unknown>>;
+
+/** Where relative paths are counted from; null where a caller has no such place and they are refused. */
+export type Directory = string | null;
 
 export interface Kind<T> {
   /** For the reference: `duration`. */
@@ -23,8 +26,8 @@ export interface Kind<T> {
   readonly json: JsonSchema;
   /** What the text of an environment variable is, raw. */
   fromText(text: string): unknown;
-  /** `directory` is the one that relative paths are counted from. */
-  read(raw: unknown, directory: string): T | Refusal;
+  /** `directory` is the one that relative paths are counted from; null refuses them. */
+  read(raw: unknown, directory: Directory): T | Refusal;
 }
 
 /** Why a value was not taken, as far as more is known than "not what was expected". */
@@ -41,6 +44,7 @@ export class Refusal {
 }
 
 const plainRefusal = new Refusal();
+const relativeRefusal = new Refusal('is relative and must be an absolute path here');
 
 export function boolean(): Kind<boolean> {
   return {
@@ -122,9 +126,27 @@ export function size(least: number, most: number): Kind<number> {
 
 /** An absolute path. */
 export function filePath(): Kind<string> {
-  return text('path', 'the path of a file', (value, directory) =>
-    value === '' || value.includes('\0') ? plainRefusal : resolve(directory, value),
-  );
+  return text('path', 'the path of a file', readPath);
+}
+
+/** Where a secret stands: an absolute path, or `env:` and the name of an environment variable. Never the secret. */
+export function secret(): Kind<SecretReference> {
+  const expected = 'the path of a file, or "env:" and the name of an environment variable';
+  return text('secret', expected, (value, directory) => {
+    if (!value.startsWith('env:')) return readPath(value, directory);
+    return /^env:[A-Za-z_]\w{0,254}$/.test(value) ? value : plainRefusal;
+  });
+}
+
+/** One line of text, which is not empty. */
+export function line(charactersMax: number): Kind<string> {
+  const expected = `text of 1 to ${charactersMax} characters without control characters`;
+  const kind = text('text', expected, (value) => {
+    if (value === '') return plainRefusal;
+    if (value.length > charactersMax) return new Refusal(`has ${value.length} characters`);
+    return /\p{Cc}/u.test(value) ? plainRefusal : value;
+  });
+  return { ...kind, json: { type: 'string', minLength: 1, maxLength: charactersMax } };
 }
 
 /** A canonical IP literal. */
@@ -177,26 +199,48 @@ export function listenAddress(): Kind<ListenAddress> {
   };
 }
 
+export function adminAddress(): Kind<AdminAddress> {
+  const expected = 'an address such as "127.0.0.1:9443", "[::1]:9443" or "unix:/run/portcullis.sock"';
+  return text('admin address', expected, (value, directory) => {
+    if (isRelativeSocket(value, directory)) return relativeRefusal;
+    const address = parseAdminAddress(value, directory ?? '/');
+    if (address !== undefined) return address;
+    return value.startsWith('unix:') || value.startsWith('/') ? endpointRefusal(value) : listenRefusal(value);
+  });
+}
+
 export function endpoint(): Kind<EndpointAddress> {
   const expected =
     'an address such as "10.0.0.1:8443", "app.internal:8443", "[2001:db8::1]:8443" or "unix:/run/app.sock"';
   return text('backend address', expected, (value, directory) => {
-    return parseEndpoint(value, directory) ?? endpointRefusal(value);
+    if (isRelativeSocket(value, directory)) return relativeRefusal;
+    return parseEndpoint(value, directory ?? '/') ?? endpointRefusal(value);
   });
 }
 
 function text<T>(
   name: string,
   expected: string,
-  read: (value: string, directory: string) => T | Refusal,
+  read: (value: string, directory: Directory) => T | Refusal,
 ): Kind<T> {
   return {
     name,
     expected,
     json: { type: 'string' },
     fromText: (value) => value,
-    read: (raw, directory) => (typeof raw === 'string' ? read(raw, directory) : plainRefusal),
+    // Half a surrogate pair is no text that a file could hold.
+    read: (raw, directory) =>
+      typeof raw === 'string' && raw.isWellFormed() ? read(raw, directory) : plainRefusal,
   };
+}
+
+function readPath(value: string, directory: Directory): string | Refusal {
+  if (value === '' || value.includes('\0')) return plainRefusal;
+  return directory === null && !isAbsolute(value) ? relativeRefusal : resolve(directory ?? '/', value);
+}
+
+function isRelativeSocket(value: string, directory: Directory): boolean {
+  return directory === null && /^unix:[^/]/.test(value);
 }
 
 function listenRefusal(value: string): Refusal {

@@ -1,27 +1,32 @@
 /** Rules of listeners and their routes: one owner for each address and each name, and no open door for PROXY headers. */
 
-import { isLoopback, parseIp } from '../core/ip.ts';
 import type { EndpointAddress, ListenAddress } from '../model/settings.ts';
-import { formatListenAddress } from './address.ts';
-import type { RawAt } from './checks.ts';
+import { containsHost, formatListenAddress, isLoopbackHost, overlap } from './address.ts';
+import type { CheckContext, RawAt } from './check-context.ts';
 import { formatPath, quote } from './problem.ts';
 import type { Path } from './problem.ts';
 import { checkDuplicates } from './report.ts';
 import type { Report } from './report.ts';
+import { checkModes, checkRoute } from './route-checks.ts';
 import type { Values } from './schema.ts';
 
 type Listener = Values['listeners'][number];
 
-export function checkListeners({ listeners }: Values, rawAt: RawAt, report: Report): void {
-  checkAddresses(listeners, report);
-  listeners.forEach((listener, index) => {
-    const path = ['listeners', index];
-    checkProxyProtocol(listener, path, rawAt, report);
-    checkDuplicates(listener.proxy_protocol_from, [...path, 'proxy_protocol_from'], report);
-    checkHostnames(listener, path, report);
-    checkLoops(listener, path, report);
-    checkUse(listener, path, rawAt, report);
-  });
+export function checkListeners({ listeners }: Pick<Values, 'listeners'>, context: CheckContext): void {
+  checkAddresses(listeners, context.report);
+  listeners.forEach((listener, index) => checkListener(listener, ['listeners', index], context));
+}
+
+/** All that concerns one listener alone. */
+export function checkListener(listener: Listener, path: Path, context: CheckContext): void {
+  const { rawAt, report } = context;
+  checkProxyProtocol(listener, path, rawAt, report);
+  checkDuplicates(listener.proxy_protocol_from, [...path, 'proxy_protocol_from'], report);
+  checkHostnames(listener, path, report);
+  checkLoops(listener, path, report);
+  checkUse(listener, path, rawAt, report);
+  listener.routes.forEach((route, index) => checkRoute(route, [...path, 'routes', index], context));
+  checkModes(listener.routes, [...path, 'routes'], report);
 }
 
 interface Placed {
@@ -50,17 +55,6 @@ function reportClash(first: Placed, second: Placed, report: Report): void {
     const expected = `an address apart from every other listener's: ${other}, and one of the two contains the other`;
     report.error('listener-overlap', second.path, expected, found);
   }
-}
-
-/** Each port 0 becomes a port of its own, but the same text twice would still be the same name twice. */
-function overlap(a: ListenAddress, b: ListenAddress): boolean {
-  if (a.host === b.host) return true;
-  return a.port !== 0 && (contains(a.host, b.host) || contains(b.host, a.host));
-}
-
-/** No host and `::` take every address, IPv4 included; 0.0.0.0 takes every IPv4 address. */
-function contains(host: string, other: string): boolean {
-  return host === '' || host === '::' || (host === '0.0.0.0' && !other.includes(':'));
 }
 
 function checkProxyProtocol(listener: Listener, path: Path, rawAt: RawAt, report: Report): void {
@@ -109,8 +103,8 @@ function checkLoops({ addr, default_backend: fallback, routes }: Listener, path:
 /** As far as it can be told without asking DNS or the interfaces. */
 function reaches(backend: EndpointAddress, { host, port }: ListenAddress): boolean {
   if (backend.kind !== 'tcp' || backend.port !== port) return false;
-  if (backend.host === 'localhost') return isLoopbackHost(host) || contains(host, '127.0.0.1');
-  return backend.host === host || (isLoopbackHost(backend.host) && contains(host, backend.host));
+  if (backend.host === 'localhost') return isLoopbackHost(host) || containsHost(host, '127.0.0.1');
+  return backend.host === host || (isLoopbackHost(backend.host) && containsHost(host, backend.host));
 }
 
 function checkUse(listener: Listener, path: Path, rawAt: RawAt, report: Report): void {
@@ -118,9 +112,4 @@ function checkUse(listener: Listener, path: Path, rawAt: RawAt, report: Report):
   if (listener.default_backend !== null || !Array.isArray(routes) || routes.length > 0) return;
   const expected = 'routes or a default_backend: as it is, every connection will be refused';
   report.warning('listener-useless', path, expected, 'neither');
-}
-
-function isLoopbackHost(host: string): boolean {
-  const ip = parseIp(host);
-  return ip !== undefined && isLoopback(ip);
 }

@@ -1,28 +1,41 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import fc from 'fast-check';
-import { stringify as toToml } from 'smol-toml';
+import { parse as parseToml, stringify as toToml } from 'smol-toml';
 import { stringify as toYaml } from 'yaml';
 import { IpAddress, formatCidr, formatIp, parseCidr } from '../core/ip.ts';
 import { logLevels } from '../model/settings.ts';
-import type { EndpointAddress, ListenerSettings, RouteSettings, Settings } from '../model/settings.ts';
+import type {
+  AdminAddress,
+  EndpointAddress,
+  ListenerSettings,
+  PolicySettings,
+  RouteSettings,
+  Settings,
+} from '../model/settings.ts';
 import { formatListenAddress } from './address.ts';
 import { countries } from './countries.ts';
 import { loadSettings } from './load.ts';
 import type { LoadedSettings } from './load.ts';
 import { formatProblem } from './problem.ts';
+import { formatTraffic } from './format.ts';
 import { formatDuration } from './quantity.ts';
+import { readTraffic } from './rows.ts';
+import { makeCertificate } from './testing/certificates.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'portcullis-config-'));
 after(() => rmSync(directory, { recursive: true }));
+const pair = makeCertificate(directory, 'pair');
+const environment = { ROUTE_KEY: readFileSync(pair.key, 'utf8') };
+const runs = process.env['RUN_SOAK'] === '1' ? 2000 : 25;
 
 function load(text: string, name: string): LoadedSettings {
   const path = join(directory, name);
   writeFileSync(path, text);
-  return loadSettings(path, {});
+  return loadSettings(path, environment);
 }
 
 function lines({ problems }: LoadedSettings): string[] {
@@ -58,12 +71,40 @@ const endpoint: fc.Arbitrary<EndpointAddress> = fc.oneof(
   }),
   record({ kind: fc.constant('unix' as const), path: fc.stringMatching(/^\/[a-z]{1,9}\.sock$/) }),
 );
-const route: fc.Arbitrary<RouteSettings> = record({
+/** Any that UTF-8 can hold. The units of fast-check that know them all take a second to build. */
+const characters = fc
+  .array(fc.oneof(fc.integer({ min: 0, max: 0x9f }), fc.integer({ min: 0, max: 0x10ffff })), { maxLength: 9 })
+  .map((codes) => String.fromCodePoint(...codes).toWellFormed());
+const policy: fc.Arbitrary<PolicySettings> = fc.oneof(
+  record({ type: fc.constant('require_header' as const), value: fc.stringMatching(/^[a-z0-9-]{1,9}$/) }),
+  record({
+    type: fc.constant('block_user_agent' as const),
+    value: characters.filter((text) => text !== '' && !/\p{Cc}/u.test(text)),
+  }),
+);
+const policies = fc.uniqueArray(policy, { maxLength: 3, selector: ({ type, value }) => `${type} ${value}` });
+const routeBasics = {
   hostname: hostname.map(([star, name]) => star + name),
-  mode: fc.constant('l4'),
   backend: endpoint,
   sendProxyProtocol: fc.boolean(),
-});
+  policies,
+};
+const route: fc.Arbitrary<RouteSettings> = fc.oneof(
+  record({
+    ...routeBasics,
+    mode: fc.constant('l4' as const),
+    tlsCert: fc.constant(null),
+    tlsKey: fc.constant(null),
+    backendTls: fc.constant(false),
+  }),
+  record({
+    ...routeBasics,
+    mode: fc.constant('l7' as const),
+    tlsCert: fc.constant(pair.cert),
+    tlsKey: fc.constantFrom(pair.key, 'env:ROUTE_KEY'),
+    backendTls: fc.boolean(),
+  }),
+);
 const listener: fc.Arbitrary<ListenerSettings> = record({
   kind: fc.constant('ingress' as const),
   address: record({ host: fc.oneof(fc.constant(''), ip.map(formatIp)), port }),
@@ -86,6 +127,23 @@ const someSettings: fc.Arbitrary<Settings> = record({
       sockets: fc.constantFrom('auto', 'fast', 'public'),
     }),
     log: record({ level: fc.constantFrom(...logLevels), format: fc.constantFrom('json', 'pretty', null) }),
+    database: record({ path: fc.constantFrom(null, '/var/lib/portcullis.db') }),
+    admin: fc.oneof(
+      record({
+        address: fc.constantFrom<AdminAddress | null>(null, { kind: 'unix', path: '/run/admin.sock' }),
+        tlsCert: fc.constant(null),
+        tlsKey: fc.constant(null),
+        clientCa: fc.constant(null),
+        insecureLoopback: fc.boolean(),
+      }),
+      record({
+        address: record({ kind: fc.constant('tcp' as const), host: ip.map(formatIp), port: fc.constant(0) }),
+        tlsCert: fc.constant(pair.cert),
+        tlsKey: fc.constant(pair.key),
+        clientCa: fc.constant(pair.cert),
+        insecureLoopback: fc.constant(false),
+      }),
+    ),
   }),
   traffic: record({
     listeners: fc.uniqueArray(listener, {
@@ -108,7 +166,7 @@ const someSettings: fc.Arbitrary<Settings> = record({
 
 /** The settings as a file would hold them. What is null is left out. */
 function written({
-  process: { server, log },
+  process: { server, log, database, admin },
   traffic: { listeners, firewall },
 }: Settings): Record<string, unknown> {
   return withoutNull({
@@ -122,6 +180,14 @@ function written({
       sockets: server.sockets,
     },
     log: withoutNull({ ...log }),
+    database: withoutNull({ path: database.path }),
+    admin: withoutNull({
+      grpc_addr: admin.address && writtenAddress(admin.address),
+      tls_cert: admin.tlsCert,
+      tls_key: admin.tlsKey,
+      client_ca: admin.clientCa,
+      insecure_loopback: admin.insecureLoopback,
+    }),
     firewall: withoutNull({
       geoip_db: firewall.geoipDatabase,
       blocked_ips: firewall.blockedIps,
@@ -137,19 +203,25 @@ function written({
         proxy_protocol: each.proxyProtocol,
         proxy_protocol_from: each.proxyProtocolFrom,
         max_connections: each.maxConnections,
-        default_backend: each.defaultBackend && writtenEndpoint(each.defaultBackend),
-        routes: each.routes.map((one) => ({
-          hostname: one.hostname,
-          mode: one.mode,
-          backend: writtenEndpoint(one.backend),
-          send_proxy_protocol: one.sendProxyProtocol,
-        })),
+        default_backend: each.defaultBackend && writtenAddress(each.defaultBackend),
+        routes: each.routes.map((one) =>
+          withoutNull({
+            hostname: one.hostname,
+            mode: one.mode,
+            backend: writtenAddress(one.backend),
+            send_proxy_protocol: one.sendProxyProtocol,
+            tls_cert: one.tlsCert,
+            tls_key: one.tlsKey,
+            backend_tls: one.backendTls,
+            policies: one.policies,
+          }),
+        ),
       }),
     ),
   });
 }
 
-function writtenEndpoint(address: EndpointAddress): string {
+function writtenAddress(address: EndpointAddress | AdminAddress): string {
   return address.kind === 'unix' ? `unix:${address.path}` : formatListenAddress(address);
 }
 
@@ -169,6 +241,24 @@ test('any settings, printed as TOML and as YAML, load as they were', () => {
         assert.deepEqual(loaded.settings, settings, lines(loaded).join('\n'));
       }
     }),
+    { numRuns: runs },
+  );
+});
+
+test('any traffic settings, exported as TOML, load as they were, from a file and as the rows of a call', () => {
+  fc.assert(
+    fc.property(someSettings, ({ traffic }) => {
+      const text = formatTraffic(traffic);
+      const loaded = load(text, 'x.toml');
+      assert.deepEqual(loaded.settings?.traffic, traffic, `${lines(loaded).join('\n')}\n${text}`);
+      const row = readTraffic(parseToml(text), null, environment);
+      assert.deepEqual(row.value, traffic);
+      assert.deepEqual(
+        row.problems.map(({ message }) => message).sort(),
+        loaded.problems.map(({ message }) => message).sort(),
+      );
+    }),
+    { numRuns: runs },
   );
 });
 
@@ -176,7 +266,7 @@ test('no change of a few characters makes loading throw, or a problem show a con
   const edit = record({
     at: fc.nat(),
     remove: fc.nat(8),
-    insert: fc.string({ unit: 'binary', maxLength: 4 }),
+    insert: characters,
   });
   fc.assert(
     fc.property(
@@ -197,6 +287,6 @@ test('no change of a few characters makes loading throw, or a problem show a con
         );
       },
     ),
-    { numRuns: 80 },
+    { numRuns: runs },
   );
 });

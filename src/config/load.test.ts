@@ -35,6 +35,8 @@ test('a listener alone gets every default', () => {
           sockets: 'auto',
         },
         log: { level: 'info', format: null },
+        database: { path: null },
+        admin: { address: null, tlsCert: null, tlsKey: null, clientCa: null, insecureLoopback: false },
       },
       traffic: {
         listeners: [
@@ -115,6 +117,13 @@ test('ten thousand problems are listed and the rest is counted', () => {
   assert.equal(problems.at(-1)!.message, 'expected at most 10000 problems, found 10050');
 });
 
+test('ten thousand warnings keep nothing from starting', () => {
+  const list = Array.from({ length: 10_050 }, () => '"192.0.2.1"').join(',');
+  const { settings, problems } = load(`${minimal}[firewall]\nblocked_ips = [${list}]\n`);
+  assert.equal(problems.length, 10_001);
+  assert.deepEqual(settings?.traffic.firewall.blockedIps, ['192.0.2.1']);
+});
+
 test('a file past its size limit, a directory, a missing file and an unknown ending are each said', () => {
   const large = join(directory, 'large.toml');
   writeFileSync(large, '');
@@ -132,6 +141,16 @@ test('a file past its size limit, a directory, a missing file and an unknown end
 
 test('YAML aliases cannot make a small file large', () => {
   const anchors = Array.from({ length: 9 }, (_, n) => `a${n + 1}: &a${n + 1} [${`*a${n},`.repeat(9)}]`);
-  const { problems } = load(`a0: &a0 [x]\n${anchors.join('\n')}\n`, 'x.yaml');
-  assert.match(problems[0]!.message, /^expected valid YAML: Excessive alias count/);
+  const bomb = load(`a0: &a0 [x]\n${anchors.join('\n')}\n`, 'x.yaml');
+  assert.ok(bomb.problems.some(({ path }) => path === 'a9'));
+  const many = load(`a: &a [x]\nb: [${'*a,'.repeat(101)}]\n`, 'x.yaml');
+  assert.match(many.problems[0]!.message, /^expected valid YAML: aliases exceeded/);
+  const circle = load('listeners: &a [*a, { routes: *a }]\nlog: &b { level: *b }\n', 'x.yaml');
+  assert.equal(circle.settings, undefined);
+});
+
+test('nesting as deep as a stack is refused, in TOML too', () => {
+  const nested = `${'['.repeat(100_000)}${']'.repeat(100_000)}`;
+  assert.match(load(`a: ${nested}`, 'x.yaml').problems[0]!.message, /^expected valid YAML: nesting exceeded/);
+  assert.match(load(`a = ${nested}`).problems[0]!.message, /^expected valid TOML: /);
 });

@@ -10,7 +10,7 @@ import { readFileSync, statSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { dirname, extname, resolve } from 'node:path';
 import type { Settings } from '../model/settings.ts';
-import { checkValues } from './checks.ts';
+import { checkValues, readChecked } from './checks.ts';
 import { lineIndex } from './document.ts';
 import type { Document, SyntaxFault } from './document.ts';
 import { overlay, pathKey } from './environment.ts';
@@ -18,7 +18,7 @@ import type { Environment, Overlay } from './environment.ts';
 import { plain, problemAt, problemsMax, quote, systemMessage } from './problem.ts';
 import type { Finding, Path, Place, Problem, ProblemCode } from './problem.ts';
 import { formatSize } from './quantity.ts';
-import { isTable, readTable } from './reader.ts';
+import { isTable } from './reader.ts';
 import { schema } from './schema.ts';
 import { toSettings } from './settings.ts';
 import { parseToml } from './toml-document.ts';
@@ -68,9 +68,9 @@ function loadDocument(document: Document, origin: Origin, environment: Environme
   const { root } = document;
   // A root that is no table is left for the reader to refuse.
   const overlaid = overlay(schema, isTable(root) ? root : {}, environment);
-  const { values, findings } = readTable(schema, root, origin.directory);
-  const checked = isTable(root) ? checkValues(values, (path) => rawAt(root, path)) : [];
-  const problems = place([...findings, ...checked], overlaid, document, origin);
+  const surroundings = { directory: origin.directory, environment };
+  const { values, findings } = readChecked(schema, root, surroundings, checkValues);
+  const problems = place(findings, overlaid, document, origin);
   const hasErrors = problems.some(({ severity }) => severity === 'error');
   return { settings: hasErrors ? undefined : toSettings(values, availableParallelism()), problems };
 }
@@ -125,7 +125,12 @@ function place(
   for (const finding of ofVariables) problems.push(problemAt(variablePlace(finding.variable), finding));
   const placed = inFile.length === 0 ? [] : placeInFile(inFile, document, file, text);
   if (all.length <= problemsMax) return [...placed, ...problems];
-  const cut = fileError('problems-cut', `at most ${problemsMax} problems`, `${all.length}`);
+  // As severe as the worst that was cut or listed: ten thousand warnings keep nothing from starting.
+  const { severity } = findings[0]!;
+  const cut: Finding = {
+    ...fileError('problems-cut', `at most ${problemsMax} problems`, `${all.length}`),
+    severity,
+  };
   return [...placed, ...problems, problemAt({ file, variable: null, line: null, column: null }, cut)];
 }
 
@@ -161,13 +166,4 @@ function originOf(path: Path, origins: ReadonlyMap<string, string>): string | un
 
 function variablePlace(variable: string): Place {
   return { file: null, variable: plain(variable), line: null, column: null };
-}
-
-function rawAt(root: unknown, path: Path): unknown {
-  let value = root;
-  for (const part of path) {
-    if (typeof value !== 'object' || value === null || !Object.hasOwn(value, part)) return undefined;
-    value = (value as Record<string | number, unknown>)[part];
-  }
-  return value;
 }

@@ -39,6 +39,18 @@ export const problemCodes = {
   'rate-limit-unused': 'A setting of the rate limit has no effect without rate_limit.',
   'rule-conflict': 'An address is both blocked and allowed; it stays blocked.',
   'rule-blocks-all': 'A rule blocks every address.',
+  'tls-missing': 'TLS is to be spoken and a certificate or a key is not named.',
+  'tls-unused': 'A TLS setting stands where no TLS is spoken.',
+  'certificate-invalid': 'A certificate or a private key does not load.',
+  'certificate-mismatch': 'A private key is not that of the certificate.',
+  'certificate-expired': 'A certificate is not valid today.',
+  'secret-missing': 'The environment variable that holds a secret is not set.',
+  'mode-unavailable': 'This version keeps routes of mode l7 and does not serve them yet.',
+  'policy-duplicate': 'A route has the same policy twice.',
+  'policy-unused': 'Policies have no effect on a route of mode l4.',
+  'admin-open': 'Callers of the admin API would not have to show who they are.',
+  'admin-overlap': 'The address of the admin API is that of a listener, or one contains the other.',
+  'admin-unused': 'A setting of the admin API has no effect.',
   'timeout-order': 'A timeout ends before another that it should outlast.',
   'problems-cut': 'There were more problems than are listed.',
 } as const;
@@ -89,11 +101,14 @@ export interface Place {
 
 export function problemAt(place: Place, finding: Finding): Problem {
   const { severity, code, expected, found, suggestion } = finding;
-  const message =
-    `expected ${expected}` +
-    (found === null ? '' : `, found ${found}`) +
-    (suggestion === null ? '' : ` (did you mean ${suggestion}?)`);
-  return { severity, code, ...place, path: formatPath(finding.path), expected, found, suggestion, message };
+  const path = formatPath(finding.path);
+  return { severity, code, ...place, path, expected, found, suggestion, message: sentence(finding) };
+}
+
+/** `expected X, found Y (did you mean Z?)` */
+export function sentence({ expected, found, suggestion }: Finding): string {
+  const meant = suggestion === null ? '' : ` (did you mean ${suggestion}?)`;
+  return `expected ${expected}${found === null ? '' : `, found ${found}`}${meant}`;
 }
 
 /** `error examples/x.toml:12:3 listeners[0].addr: expected …`, one line. */

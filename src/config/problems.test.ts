@@ -45,8 +45,8 @@ const stories: readonly Story[] = [
       'default_backend = "10.0.0.1:443"',
     ),
     lines: [
-      'error x.toml:1:1 colour: expected one of server, log, firewall, listeners, found "colour"',
-      'error x.toml:2:2 sever: expected one of server, log, firewall, listeners, found "sever" (did you mean "server"?)',
+      'error x.toml:1:1 colour: expected one of server, log, database, admin, firewall, listeners, found "colour"',
+      'error x.toml:2:2 sever: expected one of server, log, database, admin, firewall, listeners, found "sever" (did you mean "server"?)',
       'error x.toml:5:1 server.idel_timeout: expected one of workers, shutdown_timeout, connect_timeout, idle_timeout, client_hello_timeout, max_connections, sockets, found "idel_timeout" (did you mean "idle_timeout"?)',
       'error x.toml:6:1 server.max-connections: expected one of workers, shutdown_timeout, connect_timeout, idle_timeout, client_hello_timeout, max_connections, sockets, found "max-connections" (did you mean "max_connections"?)',
       'error x.toml:9:1 listeners[0].route: expected one of addr, proxy_protocol, proxy_protocol_from, max_connections, default_backend, routes, found "route" (did you mean "routes"?)',
@@ -84,7 +84,7 @@ const stories: readonly Story[] = [
       'error x.toml:12:8 listeners[0].addr: expected an address such as ":443", "127.0.0.1:8443" or "[::1]:8443", found 443 (did you mean ":443"?)',
       'error x.toml:13:18 listeners[0].proxy_protocol: expected true or false, found "yes"',
       'error x.toml:14:19 listeners[0].default_backend: expected an address such as "10.0.0.1:8443", "app.internal:8443", "[2001:db8::1]:8443" or "unix:/run/app.sock", found a date',
-      'error x.toml:15:11 listeners[0].routes[0]: expected a table with hostname, mode, backend, send_proxy_protocol, found 1',
+      'error x.toml:15:11 listeners[0].routes[0]: expected a table with hostname, mode, backend, send_proxy_protocol, tls_cert, tls_key, backend_tls, policies, found 1',
     ],
   },
   {
@@ -290,7 +290,7 @@ const stories: readonly Story[] = [
       'default_backend = "\\u202egnp.exe\\u0007"',
     ),
     lines: [
-      'error x.toml:1:1 "\\x1b[31mred": expected one of server, log, firewall, listeners, found "\\x1b[31mred"',
+      'error x.toml:1:1 "\\x1b[31mred": expected one of server, log, database, admin, firewall, listeners, found "\\x1b[31mred"',
       'error x.toml:4:19 listeners[0].default_backend: expected an address such as "10.0.0.1:8443", "app.internal:8443", "[2001:db8::1]:8443" or "unix:/run/app.sock", found "\\u{202e}gnp.exe\\x07", which has no port',
     ],
   },
@@ -327,28 +327,28 @@ const stories: readonly Story[] = [
       'error x.yaml:2:12 server.workers: expected "auto" or a whole number from 1 to 256, found "many"',
       'error x.yaml:3:3 server.idel_timeout: expected one of workers, shutdown_timeout, connect_timeout, idle_timeout, client_hello_timeout, max_connections, sockets, found "idel_timeout" (did you mean "idle_timeout"?)',
       'error x.yaml:9:18 listeners[0].routes[0].backend: expected an address such as "10.0.0.1:8443", "app.internal:8443", "[2001:db8::1]:8443" or "unix:/run/app.sock", found "a", which has no port',
-      'error x.yaml:12:8 listeners[0].routes[2]: expected a table with hostname, mode, backend, send_proxy_protocol, found nothing',
+      'error x.yaml:12:7 listeners[0].routes[2]: expected a table with hostname, mode, backend, send_proxy_protocol, tls_cert, tls_key, backend_tls, policies, found nothing',
     ],
   },
   {
     title: 'a syntax error in YAML',
     name: 'x.yaml',
     text: lines('server:', '  workers: [1', 'log: {}'),
-    lines: [
-      'error x.yaml:3:1: expected valid YAML: Flow sequence in block collection must be sufficiently indented and end with a ]',
-    ],
+    lines: ['error x.yaml:3:1: expected valid YAML: deficient indentation'],
   },
   {
     title: 'a key twice in YAML',
     name: 'x.yaml',
     text: lines('server:', '  workers: 1', '  workers: 2'),
-    lines: ['error x.yaml:3:3: expected valid YAML: Map keys must be unique'],
+    lines: ['error x.yaml:3:3: expected valid YAML: duplicated mapping key'],
   },
   {
     title: 'YAML that is no table',
     name: 'x.yaml',
     text: lines('- a', '- b'),
-    lines: ['error x.yaml:1:1: expected a table with server, log, firewall, listeners, found a list of 2'],
+    lines: [
+      'error x.yaml:1:1: expected a table with server, log, database, admin, firewall, listeners, found a list of 2',
+    ],
   },
   {
     title: 'two YAML documents',

@@ -4,7 +4,7 @@
  */
 
 import { Refusal } from './kinds.ts';
-import type { Kind } from './kinds.ts';
+import type { Directory, Kind } from './kinds.ts';
 import { quote } from './problem.ts';
 import type { Finding, Path } from './problem.ts';
 import type { Fields, List, Node, ReadFields, Rows, Setting } from './schema.ts';
@@ -15,8 +15,7 @@ export interface Reading<F extends Fields> {
   readonly findings: readonly Finding[];
 }
 
-/** `directory` is the one that relative paths are counted from. */
-export function readTable<F extends Fields>(fields: F, raw: unknown, directory: string): Reading<F> {
+export function readTable<F extends Fields>(fields: F, raw: unknown, directory: Directory): Reading<F> {
   const reader = new Reader(directory);
   const values = reader.table(fields, raw) as ReadFields<F>;
   return { values, findings: reader.findings };
@@ -29,11 +28,11 @@ export function isTable(raw: unknown): raw is Record<string, unknown> {
 
 class Reader {
   readonly findings: Finding[] = [];
-  readonly #directory: string;
+  readonly #directory: Directory;
   /** Where reading is. Copied only when there is something to report. */
   readonly #path: (string | number)[] = [];
 
-  constructor(directory: string) {
+  constructor(directory: Directory) {
     this.#directory = directory;
   }
 

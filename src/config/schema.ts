@@ -5,8 +5,10 @@
  * table. A new section is a new row.
  */
 
-import { logLevels } from '../model/settings.ts';
+import type { FirewallRuleType } from '../model/rule-id.ts';
+import { logLevels, policyTypes } from '../model/settings.ts';
 import {
+  adminAddress,
   boolean,
   cidr,
   country,
@@ -17,8 +19,10 @@ import {
   integer,
   integerOr,
   ipAddress,
+  line,
   listenAddress,
   oneOf,
+  secret,
 } from './kinds.ts';
 import type { Kind } from './kinds.ts';
 
@@ -80,6 +84,23 @@ const day = 24 * hour;
 const rulesMax = 1_000_000;
 const connectionsMax = 10_000_000;
 
+const policies = rows(
+  0,
+  256,
+  'What a route of mode `l7` refuses. (`type`, `value`) is unique on its route.',
+  {
+    type: required(
+      oneOf(policyTypes),
+      '`block_user_agent` refuses a request whose User-Agent contains `value`, `require_header` one without a ' +
+        'header of that name.',
+    ),
+    value: required(
+      line(1024),
+      'A part of a User-Agent, or the name of a header, whose case does not matter.',
+    ),
+  },
+);
+
 const routes = rows(
   0,
   1_000_000,
@@ -90,7 +111,12 @@ const routes = rows(
       'The name a client asks for in its TLS ClientHello (SNI), or `*.` and a name for every name below it. ' +
         'Case does not matter; other scripts than Latin are converted to their `xn--` form.',
     ),
-    mode: setting(oneOf(['l4']), 'l4', '`l4` relays bytes without ending TLS.'),
+    mode: setting(
+      oneOf(['l4', 'l7']),
+      'l4',
+      '`l4` relays bytes without ending TLS. `l7` ends TLS and judges each request; this version keeps such routes ' +
+        'and refuses their connections with reason `mode-unavailable`.',
+    ),
     backend: required(
       endpoint(),
       'Where connections go: `host:port`, `[v6]:port`, or `unix:` and the path of a socket, at most 107 bytes.',
@@ -100,6 +126,13 @@ const routes = rows(
       false,
       'Begin each connection to the backend with a PROXY protocol v2 header that names the client.',
     ),
+    tls_cert: optional(
+      filePath(),
+      'The certificate that a route of mode `l7` presents, in PEM, its chain after it. Required there, refused on `l4`.',
+    ),
+    tls_key: optional(secret(), 'The private key of `tls_cert`, in PEM, without a passphrase.'),
+    backend_tls: setting(boolean(), false, 'Speak TLS to the backend. Only with mode `l7`.'),
+    policies,
   },
 );
 
@@ -174,6 +207,34 @@ export const schema = {
     level: setting(oneOf(logLevels), 'info', 'The least severe level that is logged.'),
     format: optional(oneOf(['json', 'pretty']), 'Left out: `pretty` on a terminal, `json` elsewhere.'),
   }),
+  database: section('Where listeners, routes, policies and firewall rules are kept between starts.', {
+    path: optional(
+      filePath(),
+      'A SQLite file. The first start fills it from this file; from then on it is the truth and changes through the ' +
+        'admin API. Left out: file and environment own everything.',
+    ),
+  }),
+  admin: section('The API that shows and changes the configuration of the running process. Read at start.', {
+    grpc_addr: optional(
+      adminAddress(),
+      'Where the API answers gRPC, gRPC-Web and JSON over HTTP: an address, or `unix:` and the path of a socket that ' +
+        'only its owner may open. Left out: nowhere.',
+    ),
+    tls_cert: optional(
+      filePath(),
+      'The certificate of the API in PEM, its chain after it. Read again on change.',
+    ),
+    tls_key: optional(secret(), 'The private key of `tls_cert`, in PEM, without a passphrase.'),
+    client_ca: optional(
+      filePath(),
+      'Certificates in PEM; a caller must show a certificate that one of them signed. Required beyond loopback.',
+    ),
+    insecure_loopback: setting(
+      boolean(),
+      false,
+      'Answer without TLS on a loopback address, where every user of the machine may change the configuration.',
+    ),
+  }),
   firewall: section(
     'Who may connect. Rules hold for every listener and see both the peer of the socket and the client that a PROXY ' +
       'header names. Blocked beats allowed.',
@@ -193,6 +254,18 @@ export const schema = {
   ),
   listeners,
 } as const;
+
+export const firewallRuleTypes: readonly FirewallRuleType[] = ['ip', 'cidr', 'country'];
+
+/** A firewall rule as a row of its own: its value is what the list of its type takes. */
+export function firewallRuleFields(type: FirewallRuleType | undefined) {
+  const { blocked_ips: ip, blocked_cidrs: cidrs, blocked_countries: countries } = schema.firewall.fields;
+  const kind = type === undefined ? line(1024) : { ip, cidr: cidrs, country: countries }[type].kind;
+  return {
+    type: required(oneOf(firewallRuleTypes), 'What is blocked.'),
+    value: required(kind, 'An address, a network or the code of a country.'),
+  };
+}
 
 /** The whole file, read. */
 export type Values = ReadFields<typeof schema>;

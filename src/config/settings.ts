@@ -2,27 +2,41 @@
 
 import { assert } from '../core/errors.ts';
 import { formatCidr, hostCidr, parseIp } from '../core/ip.ts';
+import type { FirewallRuleType } from '../model/rule-id.ts';
 import type {
+  AdminSettings,
   FirewallSettings,
   ListenerSettings,
+  PolicySettings,
+  RateLimitSettings,
   RouteSettings,
   ServerSettings,
   Settings,
+  TrafficSettings,
 } from '../model/settings.ts';
 import { formatListenAddress } from './address.ts';
-import type { Values } from './schema.ts';
+import type { ReadFields, Values, firewallRuleFields } from './schema.ts';
+
+type RouteValues = Values['listeners'][number]['routes'][number];
+type PolicyValues = RouteValues['policies'][number];
+type RateLimitValues = Pick<Values['firewall'], 'rate_limit' | 'rate_window'>;
 
 /** `cores` is what `workers = "auto"` stands for. */
-export function toSettings({ server, log, firewall, listeners }: Values, cores: number): Settings {
+export function toSettings(values: Values, cores: number): Settings {
+  const { server, log, database, admin } = values;
   return {
     process: {
       server: toServer(server, cores),
       log: { level: known(log.level), format: known(log.format) },
-      database: { path: null },
-      admin: { address: null, tlsCert: null, tlsKey: null, clientCa: null, insecureLoopback: false },
+      database: { path: known(database.path) },
+      admin: toAdmin(admin),
     },
-    traffic: { listeners: listeners.map(toListener), firewall: toFirewall(firewall) },
+    traffic: toTraffic(values),
   };
+}
+
+export function toTraffic({ listeners, firewall }: Pick<Values, 'listeners' | 'firewall'>): TrafficSettings {
+  return { listeners: listeners.map(toListener), firewall: toFirewall(firewall) };
 }
 
 function toServer(server: Values['server'], cores: number): ServerSettings {
@@ -38,7 +52,17 @@ function toServer(server: Values['server'], cores: number): ServerSettings {
   };
 }
 
-function toListener(listener: Values['listeners'][number]): ListenerSettings {
+function toAdmin(admin: Values['admin']): AdminSettings {
+  return {
+    address: known(admin.grpc_addr),
+    tlsCert: known(admin.tls_cert),
+    tlsKey: known(admin.tls_key),
+    clientCa: known(admin.client_ca),
+    insecureLoopback: known(admin.insecure_loopback),
+  };
+}
+
+export function toListener(listener: Values['listeners'][number]): ListenerSettings {
   const address = known(listener.addr);
   return {
     kind: 'ingress',
@@ -52,21 +76,44 @@ function toListener(listener: Values['listeners'][number]): ListenerSettings {
   };
 }
 
-function toRoute(route: Values['listeners'][number]['routes'][number]): RouteSettings {
+export function toRoute(route: RouteValues): RouteSettings {
   return {
     hostname: known(route.hostname),
     mode: known(route.mode),
     backend: known(route.backend),
     sendProxyProtocol: known(route.send_proxy_protocol),
-    tlsCert: null,
-    tlsKey: null,
-    backendTls: false,
-    policies: [],
+    tlsCert: known(route.tls_cert),
+    tlsKey: known(route.tls_key),
+    backendTls: known(route.backend_tls),
+    policies: route.policies.map(toPolicy),
   };
 }
 
+/** Header names are compared in lower case. */
+export function toPolicy({ type, value }: PolicyValues): PolicySettings {
+  const text = known(value);
+  return { type: known(type), value: type === 'require_header' ? text.toLowerCase() : text };
+}
+
+export function toRateLimit(values: RateLimitValues): RateLimitSettings | null {
+  const connections = known(values.rate_limit);
+  return connections === null ? null : { connections, windowMs: known(values.rate_window) };
+}
+
+export interface FirewallRule {
+  readonly type: FirewallRuleType;
+  /** Canonical. */
+  readonly value: string;
+}
+
+export function toFirewallRule({
+  type,
+  value,
+}: ReadFields<ReturnType<typeof firewallRuleFields>>): FirewallRule {
+  return { type: known(type), value: known(value) };
+}
+
 function toFirewall(firewall: Values['firewall']): FirewallSettings {
-  const connections = known(firewall.rate_limit);
   const allowedIps = firewall.allowed_ips.map((ip) => formatCidr(hostCidr(known(parseIp(known(ip))))));
   return {
     geoipDatabase: known(firewall.geoip_db),
@@ -74,7 +121,7 @@ function toFirewall(firewall: Values['firewall']): FirewallSettings {
     blockedCidrs: unique(firewall.blocked_cidrs),
     blockedCountries: unique(firewall.blocked_countries),
     rateLimitExempt: unique([...allowedIps, ...firewall.allowed_cidrs]),
-    rateLimit: connections === null ? null : { connections, windowMs: known(firewall.rate_window) },
+    rateLimit: toRateLimit(firewall),
   };
 }
 

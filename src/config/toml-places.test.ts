@@ -107,5 +107,6 @@ test('places agree with a syntax tree over generated documents', () => {
     fc.property(document, (values) => {
       assertAgrees(stringify(values));
     }),
+    { numRuns: process.env['RUN_SOAK'] === '1' ? 5000 : 40 },
   );
 });
