@@ -4,6 +4,7 @@
  * that are there already (a hostname twice, a country without a database) is not seen here.
  */
 
+import type { FirewallRule } from '../model/change.ts';
 import type {
   ListenerSettings,
   PolicySettings,
@@ -25,7 +26,6 @@ import { isTable } from './reader.ts';
 import { firewallRuleFields, firewallRuleTypes, schema } from './schema.ts';
 import type { Fields, ReadFields } from './schema.ts';
 import { toFirewallRule, toListener, toPolicy, toRateLimit, toRoute, toTraffic } from './settings.ts';
-import type { FirewallRule } from './settings.ts';
 
 /** As of a file, without a place in it. `path` is within the row, `routes[0].hostname`; empty for the row itself. */
 export type RowProblem = Pick<

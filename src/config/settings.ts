@@ -2,7 +2,7 @@
 
 import { assert } from '../core/errors.ts';
 import { formatCidr, hostCidr, parseIp } from '../core/ip.ts';
-import type { FirewallRuleType } from '../model/rule-id.ts';
+import type { FirewallRule } from '../model/change.ts';
 import type {
   AdminSettings,
   FirewallSettings,
@@ -98,12 +98,6 @@ export function toPolicy({ type, value }: PolicyValues): PolicySettings {
 export function toRateLimit(values: RateLimitValues): RateLimitSettings | null {
   const connections = known(values.rate_limit);
   return connections === null ? null : { connections, windowMs: known(values.rate_window) };
-}
-
-export interface FirewallRule {
-  readonly type: FirewallRuleType;
-  /** Canonical. */
-  readonly value: string;
 }
 
 export function toFirewallRule({
