@@ -76,14 +76,14 @@ test('policies have a value, stand once, and wait on a route of mode l4', () => 
   );
 });
 
-test('ten thousand routes of mode l7 with one certificate warn once', () => {
-  const routes = Array.from({ length: 10_000 }, (_, n) => {
+test('a thousand routes of mode l7 with one certificate warn once', () => {
+  const routes = Array.from({ length: 1000 }, (_, n) => {
     return `{ hostname = "h${n}.example", backend = "a:1", ${l7.join(', ')} },`;
   });
   const lines = told(directory, `[[listeners]]\naddr = ":443"\nroutes = [\n${routes.join('\n')}\n]\n`);
   assert.deepEqual(
     lines.map((line) => line.replace(/.*found /, '')),
-    ['"l7", here and on 9999 more'],
+    ['"l7", here and on 999 more'],
   );
 });
 
