@@ -1,0 +1,116 @@
+/** Rows → settings: the whole configuration, in the order in which it was written. */
+import type { DatabaseSync, SQLOutputValue } from 'node:sqlite';
+import type { FirewallRuleType } from '../model/rule-id.ts';
+import type {
+  EndpointAddress,
+  FirewallSettings,
+  ListenerKind,
+  ListenerSettings,
+  PolicySettings,
+  PolicyType,
+  RateLimitSettings,
+  RouteMode,
+  RouteSettings,
+} from '../model/settings.ts';
+import { readConsistently, type Row } from './sql.ts';
+import type { StoredTraffic } from './stored-change.ts';
+
+/** Null when nothing was stored yet. */
+export function readTraffic(db: DatabaseSync): StoredTraffic | null {
+  return readConsistently(db, () => {
+    const settings = readSettings(db);
+    const version = settings.get('version');
+    if (version === undefined) return null;
+    const traffic = { listeners: readListeners(db), firewall: readFirewall(db, settings) };
+    return { version: version as number, traffic };
+  });
+}
+
+type StoredSettings = ReadonlyMap<string, SQLOutputValue>;
+
+function readSettings(db: DatabaseSync): StoredSettings {
+  const rows = db.prepare('SELECT key, value FROM settings').all();
+  return new Map(rows.map((row) => [row['key'] as string, row['value']!]));
+}
+
+function readListeners(db: DatabaseSync): ListenerSettings[] {
+  const routes = readRoutes(db);
+  return db
+    .prepare('SELECT * FROM listeners ORDER BY id')
+    .all()
+    .map((row) => ({
+      kind: row['kind'] as ListenerKind,
+      name: row['name'] as string,
+      address: { host: row['host'] as string, port: row['port'] as number },
+      proxyProtocol: row['proxy_protocol'] === 1,
+      proxyProtocolFrom: JSON.parse(row['proxy_protocol_from'] as string) as string[],
+      maxConnections: row['max_connections'] as number,
+      defaultBackend: readEndpoint(row, 'default'),
+      routes: routes.get(row['id'] as number) ?? [],
+    }));
+}
+
+/** By the listener's id. */
+function readRoutes(db: DatabaseSync): Map<number, RouteSettings[]> {
+  const policies = readPolicies(db);
+  const routes = new Map<number, RouteSettings[]>();
+  for (const row of db.prepare('SELECT * FROM routes ORDER BY id').iterate()) {
+    append(routes, row['listener_id'] as number, {
+      hostname: row['hostname'] as string,
+      mode: row['mode'] as RouteMode,
+      backend: readEndpoint(row, 'backend')!,
+      sendProxyProtocol: row['send_proxy_protocol'] === 1,
+      tlsCert: row['tls_cert'] as string | null,
+      tlsKey: row['tls_key'] as string | null,
+      backendTls: row['backend_tls'] === 1,
+      policies: policies.get(row['id'] as number) ?? [],
+    });
+  }
+  return routes;
+}
+
+/** By the route's id. */
+function readPolicies(db: DatabaseSync): Map<number, PolicySettings[]> {
+  const policies = new Map<number, PolicySettings[]>();
+  for (const row of db.prepare('SELECT * FROM policies ORDER BY route_id, position').iterate()) {
+    append(policies, row['route_id'] as number, {
+      type: row['type'] as PolicyType,
+      value: row['value'] as string,
+    });
+  }
+  return policies;
+}
+
+function readEndpoint(row: Row, prefix: 'default' | 'backend'): EndpointAddress | null {
+  const path = row[`${prefix}_path`];
+  if (typeof path === 'string') return { kind: 'unix', path };
+  const host = row[`${prefix}_host`];
+  return typeof host === 'string' ? { kind: 'tcp', host, port: row[`${prefix}_port`] as number } : null;
+}
+
+function readFirewall(db: DatabaseSync, settings: StoredSettings): FirewallSettings {
+  const rules = db.prepare('SELECT value FROM firewall_rules WHERE type = ? ORDER BY id');
+  const valuesOf = (type: FirewallRuleType): string[] => rules.all(type).map((row) => row['value'] as string);
+  const exempt = db.prepare('SELECT cidr FROM exempt_cidrs ORDER BY id').all();
+  return {
+    geoipDatabase: (settings.get('geoip_database') as string | undefined) ?? null,
+    blockedIps: valuesOf('ip'),
+    blockedCidrs: valuesOf('cidr'),
+    blockedCountries: valuesOf('country'),
+    rateLimitExempt: exempt.map((row) => row['cidr'] as string),
+    rateLimit: readRateLimit(settings),
+  };
+}
+
+function readRateLimit(settings: StoredSettings): RateLimitSettings | null {
+  const connections = settings.get('rate_limit_connections');
+  const windowMs = settings.get('rate_limit_window_ms');
+  if (typeof connections !== 'number' || typeof windowMs !== 'number') return null;
+  return { connections, windowMs };
+}
+
+function append<Key, Item>(lists: Map<Key, Item[]>, key: Key, item: Item): void {
+  const list = lists.get(key);
+  if (list === undefined) lists.set(key, [item]);
+  else list.push(item);
+}

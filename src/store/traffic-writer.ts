@@ -1,0 +1,194 @@
+/**
+ * Settings → rows. Meant as model/change.ts means its changes: what is put may exist and keeps its place, what is
+ * removed may be absent. Always inside a transaction of the caller.
+ */
+import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite';
+import type {
+  EndpointAddress,
+  RateLimitSettings,
+  RouteSettings,
+  TrafficSettings,
+} from '../model/settings.ts';
+import type { ListenerOptions } from '../model/snapshot.ts';
+import { StoreError } from './errors.ts';
+import type { StoredChange } from './stored-change.ts';
+
+export class TrafficWriter {
+  readonly #sql: Statements;
+
+  constructor(db: DatabaseSync) {
+    this.#sql = prepareStatements(db);
+  }
+
+  /** Into empty tables, or over what is there. */
+  writeAll({ listeners, firewall }: TrafficSettings): void {
+    for (const { routes, ...listener } of listeners) {
+      this.apply({ kind: 'listener-put', listener });
+      for (const route of routes) this.apply({ kind: 'route-put', listener: listener.name, route });
+    }
+    for (const value of firewall.blockedIps) this.#sql.putRule.run('ip', value);
+    for (const value of firewall.blockedCidrs) this.#sql.putRule.run('cidr', value);
+    for (const value of firewall.blockedCountries) this.#sql.putRule.run('country', value);
+    for (const cidr of firewall.rateLimitExempt) this.#sql.putExempt.run(cidr);
+    this.#setRateLimit(firewall.rateLimit);
+    this.setSetting('geoip_database', firewall.geoipDatabase);
+  }
+
+  apply(change: StoredChange): void {
+    const sql = this.#sql;
+    switch (change.kind) {
+      case 'listener-put':
+        sql.putListener.run(...listenerValues(change.listener));
+        break;
+      case 'listener-remove':
+        sql.removeListener.run(change.listener);
+        break;
+      case 'max-connections-set':
+        sql.setMaxConnections.run(change.maxConnections, this.#listenerId(change.listener));
+        break;
+      case 'route-put':
+        this.#putRoute(change.listener, change.route);
+        break;
+      case 'route-remove':
+        sql.removeRoute.run(this.#listenerId(change.listener), change.hostname);
+        break;
+      case 'firewall-put':
+        sql.putRule.run(change.rule.type, change.rule.value);
+        break;
+      case 'firewall-remove':
+        sql.removeRule.run(change.rule.type, change.rule.value);
+        break;
+      case 'exempt-put':
+        sql.putExempt.run(change.cidr);
+        break;
+      case 'exempt-remove':
+        sql.removeExempt.run(change.cidr);
+        break;
+      case 'rate-limit-set':
+        this.#setRateLimit(change.rateLimit);
+        break;
+      case 'geoip-path-set':
+        this.setSetting('geoip_database', change.path);
+        break;
+    }
+  }
+
+  setSetting(key: string, value: string | number | null): void {
+    if (value === null) this.#sql.removeSetting.run(key);
+    else this.#sql.putSetting.run(key, value);
+  }
+
+  #listenerId(name: string): number {
+    const row = this.#sql.findListener.get(name);
+    if (row !== undefined) return row['id'] as number;
+    throw new StoreError('invalid', `a change names the listener ${name}, which is not there`);
+  }
+
+  #putRoute(listener: string, route: RouteSettings): void {
+    const row = this.#sql.putRoute.get(...routeValues(this.#listenerId(listener), route));
+    const id = row!['id'] as number;
+    this.#sql.removePolicies.run(id);
+    route.policies.forEach(({ type, value }, position) => this.#sql.putPolicy.run(id, position, type, value));
+  }
+
+  #setRateLimit(limit: RateLimitSettings | null): void {
+    this.setSetting('rate_limit_connections', limit?.connections ?? null);
+    this.setSetting('rate_limit_window_ms', limit?.windowMs ?? null);
+  }
+}
+
+type Statements = Record<keyof typeof statements, StatementSync>;
+
+const listenerColumns = [
+  'name',
+  'kind',
+  'host',
+  'port',
+  'proxy_protocol',
+  'proxy_protocol_from',
+  'max_connections',
+  'default_host',
+  'default_port',
+  'default_path',
+];
+
+const routeColumns = [
+  'listener_id',
+  'hostname',
+  'mode',
+  'backend_host',
+  'backend_port',
+  'backend_path',
+  'send_proxy_protocol',
+  'tls_cert',
+  'tls_key',
+  'backend_tls',
+];
+
+const statements = {
+  putSetting:
+    'INSERT INTO settings (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value',
+  removeSetting: 'DELETE FROM settings WHERE key = ?',
+  findListener: 'SELECT id FROM listeners WHERE name = ?',
+  putListener: upsert('listeners', listenerColumns, ['name']),
+  removeListener: 'DELETE FROM listeners WHERE name = ?',
+  setMaxConnections: 'UPDATE listeners SET max_connections = ? WHERE id = ?',
+  putRoute: `${upsert('routes', routeColumns, ['listener_id', 'hostname'])} RETURNING id`,
+  removeRoute: 'DELETE FROM routes WHERE listener_id = ? AND hostname = ?',
+  putPolicy: 'INSERT INTO policies (route_id, position, type, value) VALUES (?, ?, ?, ?)',
+  removePolicies: 'DELETE FROM policies WHERE route_id = ?',
+  // `ON CONFLICT DO NOTHING` of that one constraint; `INSERT OR IGNORE` would swallow a broken CHECK as well.
+  putRule: 'INSERT INTO firewall_rules (type, value) VALUES (?, ?) ON CONFLICT (type, value) DO NOTHING',
+  removeRule: 'DELETE FROM firewall_rules WHERE type = ? AND value = ?',
+  putExempt: 'INSERT INTO exempt_cidrs (cidr) VALUES (?) ON CONFLICT (cidr) DO NOTHING',
+  removeExempt: 'DELETE FROM exempt_cidrs WHERE cidr = ?',
+} as const;
+
+function prepareStatements(db: DatabaseSync): Statements {
+  const prepared = Object.entries(statements).map(([name, sql]) => [name, db.prepare(sql)]);
+  return Object.fromEntries(prepared) as Statements;
+}
+
+/** An existing row keeps its id, and so its place. */
+function upsert(table: string, columns: readonly string[], key: readonly string[]): string {
+  const places = columns.map(() => '?').join(', ');
+  const updates = columns
+    .filter((column) => !key.includes(column))
+    .map((column) => `${column} = excluded.${column}`);
+  return (
+    `INSERT INTO ${table} (${columns.join(', ')}) VALUES (${places}) ` +
+    `ON CONFLICT (${key.join(', ')}) DO UPDATE SET ${updates.join(', ')}`
+  );
+}
+
+function listenerValues(listener: ListenerOptions): SQLInputValue[] {
+  return [
+    listener.name,
+    listener.kind,
+    listener.address.host,
+    listener.address.port,
+    Number(listener.proxyProtocol),
+    JSON.stringify(listener.proxyProtocolFrom),
+    listener.maxConnections,
+    ...endpointValues(listener.defaultBackend),
+  ];
+}
+
+function routeValues(listenerId: number, route: RouteSettings): SQLInputValue[] {
+  return [
+    listenerId,
+    route.hostname,
+    route.mode,
+    ...endpointValues(route.backend),
+    Number(route.sendProxyProtocol),
+    route.tlsCert,
+    route.tlsKey,
+    Number(route.backendTls),
+  ];
+}
+
+/** Host, port, path. */
+function endpointValues(endpoint: EndpointAddress | null): [string | null, number | null, string | null] {
+  if (endpoint === null) return [null, null, null];
+  return endpoint.kind === 'unix' ? [null, null, endpoint.path] : [endpoint.host, endpoint.port, null];
+}
