@@ -1,0 +1,57 @@
+/** Settings for tests: plain ones, and as many as asked for. */
+import type { ListenerSettings, RouteSettings, TrafficSettings } from '../../model/settings.ts';
+
+export const emptyTraffic: TrafficSettings = {
+  listeners: [],
+  firewall: {
+    geoipDatabase: null,
+    blockedIps: [],
+    blockedCidrs: [],
+    blockedCountries: [],
+    rateLimitExempt: [],
+    rateLimit: null,
+  },
+};
+
+export function sampleRoute(hostname: string, changed: Partial<RouteSettings> = {}): RouteSettings {
+  return {
+    hostname,
+    mode: 'l4',
+    backend: { kind: 'tcp', host: '10.0.0.1', port: 8443 },
+    sendProxyProtocol: false,
+    tlsCert: null,
+    tlsKey: null,
+    backendTls: false,
+    policies: [],
+    ...changed,
+  };
+}
+
+export function sampleListener(name: string, routes: readonly RouteSettings[] = []): ListenerSettings {
+  return {
+    kind: 'ingress',
+    name,
+    address: { host: '', port: Number(name.slice(name.lastIndexOf(':') + 1)) },
+    proxyProtocol: false,
+    proxyProtocolFrom: [],
+    maxConnections: 0,
+    defaultBackend: null,
+    routes,
+  };
+}
+
+/** One listener with so many routes, and so many firewall rules, three in four of them addresses. */
+export function largeTraffic(routes: number, rules: number): TrafficSettings {
+  const address = (index: number): string =>
+    [10, (index >> 16) & 255, (index >> 8) & 255, index & 255].join('.');
+  const numbers = Array.from({ length: rules }, (_, index) => index);
+  const hosts = Array.from({ length: routes }, (_, index) => sampleRoute(`host-${index}.example.com`));
+  return {
+    listeners: [sampleListener(':443', hosts)],
+    firewall: {
+      ...emptyTraffic.firewall,
+      blockedIps: numbers.filter((index) => index % 4 !== 0).map(address),
+      blockedCidrs: numbers.filter((index) => index % 4 === 0).map((index) => `${address(index)}/32`),
+    },
+  };
+}
