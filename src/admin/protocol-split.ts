@@ -24,13 +24,16 @@ export function splitProtocol(
     socket.off('close', stop);
     socket.off('error', ignore);
   };
+  // Put back only once they are enough: bytes put back are at once readable again.
+  let bytes: Buffer = Buffer.alloc(0);
   const look = (): void => {
-    const bytes: Buffer | null = socket.read();
-    if (bytes === null) return;
-    socket.unshift(bytes);
+    const more: Buffer | null = socket.read();
+    if (more === null) return;
+    bytes = Buffer.concat([bytes, more]);
     const version = versionOf(bytes);
     if (version === undefined) return;
     stop();
+    socket.unshift(bytes);
     decided(version);
   };
   socket.on('error', ignore);

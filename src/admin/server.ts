@@ -13,6 +13,7 @@ import { createServer as createTlsServer } from 'node:tls';
 import type { Server as TlsServer } from 'node:tls';
 import type { ConnectRouter } from '@connectrpc/connect';
 import { isLoopback, parseIp } from '../core/ip.ts';
+import { formatEndpoint } from '../model/endpoint.ts';
 import type { AdminAddress, AdminSettings } from '../model/settings.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Control } from './control.ts';
@@ -50,6 +51,7 @@ export class AdminServer {
   readonly #http2: Http2Server;
   readonly #acceptor: Server;
   #identity: TlsIdentity | null;
+  #boundAddress = '';
   readonly #identityWatcher: TlsIdentityWatcher | null;
 
   /** Rejects when the address may not be served so, is taken, or the TLS files do not load. */
@@ -114,9 +116,7 @@ export class AdminServer {
 
   /** `127.0.0.1:9443` with the real port, or `unix:/run/portcullis.sock`. */
   get address(): string {
-    if (this.#address.kind === 'unix') return `unix:${this.#address.path}`;
-    const { address, port } = this.#acceptor.address() as AddressInfo;
-    return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
+    return this.#boundAddress;
   }
 
   /** Accepts nothing more, ends watches, lets calls finish for `graceMs`, then cuts what is left. */
@@ -212,7 +212,11 @@ export class AdminServer {
       this.#serve(socket.alpnProtocol === 'h2' ? 'h2' : 'h1', socket),
     );
     server.on('tlsClientError', (error, socket) => {
-      this.#logger.warn('admin TLS handshake failed', { reason: error.message, peer: socket.remoteAddress });
+      // Set when the certificate of the client was refused.
+      const reason = String(
+        socket.authorizationError ?? (error as NodeJS.ErrnoException).code ?? error.message,
+      );
+      this.#logger.warn('admin TLS handshake failed', { reason, client: socket.remoteAddress });
       socket.destroy();
     });
     return server;
@@ -238,13 +242,19 @@ export class AdminServer {
 
   async #listen(): Promise<void> {
     const address = this.#address;
-    if (address.kind === 'unix') return listenUnix(this.#acceptor, address.path);
+    if (address.kind === 'unix') {
+      await listenUnix(this.#acceptor, address.path);
+      this.#boundAddress = `unix:${address.path}`;
+      return;
+    }
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     this.#acceptor.once('error', reject);
     const host = address.host === '' ? '::' : address.host;
     this.#acceptor.listen({ host, port: address.port, backlog: acceptBacklog }, resolve);
     await promise;
     this.#acceptor.off('error', reject);
+    const bound = this.#acceptor.address() as AddressInfo;
+    this.#boundAddress = formatEndpoint({ kind: 'tcp', host: bound.address, port: bound.port });
   }
 }
 

@@ -1,5 +1,6 @@
 /** A server in memory for tests of the API: keeps listeners, routes and rules, records who called, checks little. */
 
+import { formatEndpoint } from '../../model/endpoint.ts';
 import type {
   EndpointAddress,
   ListenerSettings,
@@ -294,10 +295,9 @@ function routeOf(input: RouteInput): RouteSettings {
   };
 }
 
-function inputOf(route: RouteSettings): RouteInput {
-  const { hostname, mode, backendTls, sendProxyProtocol, backend } = route;
-  const text = backend.kind === 'unix' ? `unix:${backend.path}` : `${backend.host}:${backend.port}`;
-  return { hostname, mode, backendTls, sendProxyProtocol, backend: text };
+function inputOf({ tlsCert, tlsKey, backend, ...rest }: RouteSettings): RouteInput {
+  const tls = { ...(tlsCert === null ? {} : { tlsCert }), ...(tlsKey === null ? {} : { tlsKey }) };
+  return { ...rest, ...tls, backend: formatEndpoint(backend) };
 }
 
 function endpointOf(text: string): EndpointAddress {

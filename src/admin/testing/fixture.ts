@@ -50,6 +50,12 @@ export class Fixture implements AsyncDisposable {
   }
 }
 
+export async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
+  const collected: T[] = [];
+  for await (const item of items) collected.push(item);
+  return collected;
+}
+
 /** A directory that lives as long as the test. */
 export class TemporaryDirectory implements Disposable {
   readonly path = mkdtempSync(join(tmpdir(), 'portcullis-admin-'));
