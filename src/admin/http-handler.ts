@@ -68,7 +68,12 @@ export class HttpHandler {
       return;
     }
     this.#limitDuration(request);
-    this.#serve(call, request, response).catch((error: unknown) => this.#complain(call, error));
+    this.#serve(call, request, response).catch((error: unknown) => {
+      this.#complain(call, error);
+      // Half an answer, or none: only an end of the stream tells the caller so.
+      if ('stream' in request) request.stream.destroy();
+      else request.socket.destroy();
+    });
   }
 
   #refusalOf(request: Request): string | null {
