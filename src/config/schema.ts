@@ -6,7 +6,7 @@
  */
 
 import type { FirewallRuleType } from '../model/rule-id.ts';
-import { logLevels, policyTypes } from '../model/settings.ts';
+import { logLevels, policiesPerRouteMax, policyTypes } from '../model/settings.ts';
 import {
   adminAddress,
   boolean,
@@ -86,7 +86,7 @@ const connectionsMax = 10_000_000;
 
 const policies = rows(
   0,
-  256,
+  policiesPerRouteMax,
   'What a route of mode `l7` refuses. (`type`, `value`) is unique on its route.',
   {
     type: required(

@@ -40,6 +40,9 @@ export interface PolicySettings {
   readonly value: string;
 }
 
+/** Policies of one route. */
+export const policiesPerRouteMax = 256;
+
 /** Where a secret stands; its value is never configuration: `/etc/portcullis/app.key` or `env:APP_KEY`. */
 export type SecretReference = string;
 

@@ -37,7 +37,12 @@ import {
 import { parseHostPattern, formatHostPattern } from '../core/hostname.ts';
 import { isReason, reasons, type Reason } from '../core/reason.ts';
 import { diffTraffic, type FirewallRule } from '../model/change.ts';
-import type { PolicySettings, RouteSettings, TrafficSettings } from '../model/settings.ts';
+import {
+  policiesPerRouteMax,
+  type PolicySettings,
+  type RouteSettings,
+  type TrafficSettings,
+} from '../model/settings.ts';
 import type { ListenerOptions } from '../model/snapshot.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { describeChanges } from './change-lines.ts';
@@ -118,7 +123,12 @@ export class ServerControl implements Control {
 
   removeListener(name: string, actor: Actor): Promise<Applied> {
     return this.#change('RemoveListener', actor, () => {
-      return [{ kind: 'listener-remove', listener: this.#listener(name).name }];
+      const listener = this.#listener(name);
+      if (this.#supervisor.state.listenerNames.length === 1) {
+        const message = `${listener.name} is the last listener; add another first, or stop the server`;
+        throw new ControlError('failed-precondition', message, 'listener_addr');
+      }
+      return [{ kind: 'listener-remove', listener: listener.name }];
     });
   }
 
@@ -177,6 +187,10 @@ export class ServerControl implements Control {
       const route = this.#route(name, hostname);
       if (route.policies.some((other) => samePolicy(other, policy))) {
         throw new ControlError('already-exists', 'the route has this policy already', 'policy');
+      }
+      if (route.policies.length >= policiesPerRouteMax) {
+        const message = `a route has at most ${policiesPerRouteMax} policies`;
+        throw new ControlError('failed-precondition', message, 'policy');
       }
       return [
         { kind: 'route-put', listener: name, route: { ...route, policies: [...route.policies, policy] } },

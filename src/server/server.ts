@@ -134,6 +134,8 @@ async function loadTraffic(
   logger: Logger,
 ): Promise<StoredTraffic> {
   if (ledger === null) return { version: 1, traffic: file };
+  if (ledger.isReadOnly)
+    logger.warn('the database can not be written: it is served, every change is refused');
   const entry = { actor: 'file', action: 'Seed', changes: ['seeded from the configuration file'] };
   const stored = await ledger.load(file, entry);
   if (stored.traffic === file) {

@@ -26,6 +26,11 @@ export class StoreLedger implements Ledger, Keeper {
     this.#store = store;
   }
 
+  /** The file can not be written: it is served, and every change is refused. */
+  get isReadOnly(): boolean {
+    return this.#store.isReadOnly;
+  }
+
   /** What was committed last; an empty database is seeded with `initial` first. */
   async load(initial: TrafficSettings, seeded: LedgerEntry): Promise<StoredTraffic> {
     const stored = await this.#store.load();
