@@ -7,7 +7,7 @@
  * registered (`registered_country`), which is all the database knows of some anycast and satellite networks.
  */
 import { open } from 'node:fs/promises';
-import { type CountryResponse, Reader } from 'maxmind';
+import { type CountryResponse, Reader } from 'mmdb-lib';
 import { formatIp, IpAddress } from '../core/ip.ts';
 import { SearchTree } from './search-tree.ts';
 

@@ -17,7 +17,7 @@ export class EndedConnections {
   add(summary: ConnectionSummary): void {
     if (this.#summaries.length < batchMax) this.#summaries.push(summary);
     else this.#missed++;
-    this.#timer ??= setTimeout(() => this.#flush(), flushMs);
+    if (this.#timer === undefined) this.#timer = setTimeout(() => this.#flush(), flushMs);
   }
 
   #flush(): void {
