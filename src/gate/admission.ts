@@ -65,9 +65,8 @@ export class Admission extends TimerEntry implements ChannelSink, ConnectionOwne
   onDrain(): void {}
 
   onFault(_channel: Channel, error: unknown): void {
-    this.#gate.reportFault(error);
     // The fault may lie in a session that had taken over already: whoever owns the connection ends it.
-    this.#connection.owner?.abort('internal-error', null);
+    this.#gate.fail(this.#connection, error);
   }
 
   abort(reason: Reason, ruleId: string | null, detail?: string): void {

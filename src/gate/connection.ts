@@ -31,6 +31,8 @@ export class Connection {
   destination: { readonly ip: IpAddress; readonly port: number } | null = null;
   serverName: string | null = null;
   owner: ConnectionOwner | null = null;
+  /** Its account is closed: nobody ends it again. */
+  isEnded = false;
   /** Links of the gate's list of live connections. */
   previous: Connection | null = null;
   next: Connection | null = null;

@@ -16,7 +16,7 @@ import type { ClientHello } from '../codec/client-hello.ts';
 import type { HostBytes } from '../core/bytes.ts';
 import type { ServerSettings } from '../model/settings.ts';
 import type { Snapshot } from '../model/snapshot.ts';
-import type { Channel } from '../net/channel.ts';
+import { deafSink, type Channel } from '../net/channel.ts';
 import type { Network } from '../net/network.ts';
 import type { ConnectionLog, ConnectionSummary } from '../telemetry/connection-log.ts';
 import type { Logger } from '../telemetry/logger.ts';
@@ -129,7 +129,23 @@ export class Gate {
     return count;
   }
 
-  /** Our own fault, told with its stack. The connection's own line follows with `internal-error`. */
+  /** A fault of ours while serving a connection: told with its stack, and the end of this one connection. */
+  fail(connection: Connection, error: unknown): void {
+    this.reportFault(error);
+    if (connection.isEnded) return;
+    try {
+      connection.owner?.abort('internal-error', null);
+    } catch (second) {
+      this.reportFault(second);
+    }
+    // Whoever owns it did not manage even that.
+    if (connection.isEnded) return;
+    connection.channel.sink = deafSink;
+    connection.channel.reset();
+    this.end(connection, refusal('internal-error', null));
+  }
+
+  /** Our own fault, told with its stack. */
   reportFault(error: unknown): void {
     this.context.logger.error('a connection failed by a fault of portcullis', { err: error });
   }
@@ -161,7 +177,15 @@ export class Gate {
       return this.#refuseAtDoor(connection, 'listener-limit', listener.limitRuleId);
     }
     this.#link(connection);
-    new Admission(this, connection).start();
+    this.#admit(connection);
+  }
+
+  #admit(connection: Connection): void {
+    try {
+      new Admission(this, connection).start();
+    } catch (error) {
+      this.fail(connection, error);
+    }
   }
 
   /** At a limit the connection costs nothing more: closed right after accept, without a reset to fight over. */
@@ -207,7 +231,8 @@ export class Gate {
   }
 
   #unlink(connection: Connection): void {
-    assert(connection.previous !== null || this.#first === connection, 'a connection ended twice');
+    assert(!connection.isEnded, 'a connection ended twice');
+    connection.isEnded = true;
     if (connection.previous === null) this.#first = connection.next;
     else connection.previous.next = connection.next;
     if (connection.next !== null) connection.next.previous = connection.previous;

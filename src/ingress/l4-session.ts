@@ -90,8 +90,7 @@ export class L4Session implements ConnectionOwner, ChannelSink, DialObserver, Re
   }
 
   onDialFault(error: unknown): void {
-    this.#gate.reportFault(error);
-    this.abort('internal-error', null);
+    this.#gate.fail(this.#connection, error);
   }
 
   // --- afterwards ---
@@ -102,7 +101,7 @@ export class L4Session implements ConnectionOwner, ChannelSink, DialObserver, Re
 
   onRelayFault(error: unknown): void {
     this.#gate.reportFault(error);
-    this.#end('internal-error', undefined);
+    if (!this.#connection.isEnded) this.#end('internal-error', undefined);
   }
 
   /** The bytes stand in memory that the next read overwrites. */

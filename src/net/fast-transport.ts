@@ -137,23 +137,25 @@ class HandleChannel implements Channel {
   /** The handle read into the shared buffer, came to the end, or failed. */
   onRead(): void {
     const status = this.#transport.native.readBytesOrError();
+    const sink = this.sink;
     try {
-      if (status > 0) this.sink.onData(this, this.#transport.view(status));
+      if (status > 0) sink.onData(this, this.#transport.view(status));
       else if (status === endOfFile) this.#onEnd();
       else if (status < 0) this.#fail(status);
     } catch (error) {
-      this.sink.onFault(this, error);
+      sink.onFault(this, error);
     }
   }
 
   onWritten(status: number): void {
     this.#writesQueued--;
     if (this.isClosed) return;
+    const sink = this.sink;
     try {
       if (status < 0) this.#fail(status);
-      else if (this.#writesQueued === 0) this.sink.onDrain(this);
+      else if (this.#writesQueued === 0) sink.onDrain(this);
     } catch (error) {
-      this.sink.onFault(this, error);
+      sink.onFault(this, error);
     }
   }
 

@@ -26,6 +26,8 @@ export class PublicTransport implements Transport {
       onAccept(new SocketChannel(socket));
     });
     const bound = await bindServer(server, host, port);
+    // A failed accept (no descriptors, a client that left) is that connection's end and nobody else's.
+    server.on('error', () => {});
     return { port: bound, close: () => void server.close() };
   }
 

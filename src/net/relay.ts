@@ -13,7 +13,7 @@ import type { Network } from './network.ts';
 /** Learns how a relay ended; exactly one call comes. Both channels are closed by then. */
 export interface RelayObserver {
   onRelayEnd(reason: Reason, detail: string | undefined): void;
-  /** A fault of ours; both channels have been reset. */
+  /** A fault of ours; both channels are closed. It may come after the end. */
   onRelayFault(error: unknown): void;
 }
 
@@ -110,8 +110,7 @@ export class Relay extends TimerEntry implements ChannelSink {
   }
 
   onFault(_channel: Channel, error: unknown): void {
-    if (this.#isOver) return;
-    this.#release(true);
+    if (!this.#isOver) this.#release(true);
     this.#observer.onRelayFault(error);
   }
 
