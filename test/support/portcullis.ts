@@ -47,6 +47,8 @@ export interface StartOptions {
   /** Settings of [server], by name; two workers and a short shutdown_timeout unless told otherwise. */
   readonly server?: Readonly<Record<string, string | number>>;
   readonly env?: Readonly<Record<string, string>>;
+  /** A command that becomes the program which its last arguments name, `unshare --mount`. */
+  readonly wrapper?: readonly string[];
 }
 
 export interface Exit {
@@ -68,6 +70,8 @@ export class Portcullis implements AsyncDisposable {
   stdout = '';
   stderr = '';
   readonly exited: Promise<Exit>;
+  /** What it was started with; SIGHUP reads it again. */
+  readonly configFile: string;
   readonly #child: ChildProcess;
   readonly #directory: string;
   readonly #watchers = new Set<() => void>();
@@ -89,11 +93,12 @@ export class Portcullis implements AsyncDisposable {
     return new Portcullis(config, options);
   }
 
-  private constructor(config: string, { sockets, server = {}, env = {} }: StartOptions) {
+  private constructor(config: string, { sockets, server = {}, env = {}, wrapper = [] }: StartOptions) {
     this.#directory = mkdtempSync(join(tmpdir(), 'portcullis-test-'));
-    const file = join(this.#directory, 'portcullis.toml');
-    writeFileSync(file, config);
-    this.#child = spawn(program, ['serve', '-c', file], {
+    this.configFile = join(this.#directory, 'portcullis.toml');
+    writeFileSync(this.configFile, config);
+    const [command, ...args] = [...wrapper, program, 'serve', '-c', this.configFile];
+    this.#child = spawn(command!, args, {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: {
         ...process.env,
