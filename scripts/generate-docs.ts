@@ -5,7 +5,12 @@
 
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Argument, Command, Option } from 'commander';
+import { factsOf, leafCommands, pathOf, wrapExample } from '../src/cli/command.ts';
 import { exitCodes, exitMeanings } from '../src/cli/exit-codes.ts';
+import { buildProgram } from '../src/cli/program.ts';
+import { addressVariable, serverOptionsGroup } from '../src/cli/server-address.ts';
+import { Shell } from '../src/cli/shell.ts';
 import { variableName } from '../src/config/environment.ts';
 import type { Path } from '../src/config/problem.ts';
 import { problemCodes } from '../src/config/problem.ts';
@@ -22,6 +27,7 @@ const pages: Readonly<Record<string, string>> = {
   'configuration.schema.json': `${JSON.stringify(editorSchema(), null, 2)}\n`,
   'reasons.md': reasonsPage(),
   'exit-codes.md': exitCodesPage(),
+  'cli.md': commandsPage(),
 };
 
 if (process.argv.includes('--check')) check();
@@ -199,6 +205,79 @@ function exitCodesPage(): string {
     text,
     markdownTable(['Code', 'Meaning'], rows),
   ].join('\n');
+}
+
+function commandsPage(): string {
+  const root = buildProgram(new Shell(process.stdout, process.stderr, {}));
+  const commands = [...leafCommands(root)];
+  const asking = commands.find((command) => command.options.some(isServerOption))!;
+  const text = `What \`--help\` of each command says, on one page. \`portcullis completion\` makes your shell complete all of it.
+
+- Commands end with one of a few [exit codes](exit-codes.md); what went wrong is one sentence on standard error.
+- Tables fit the terminal, cells that do not end in \`…\`; elsewhere nothing is cut. Colour is for terminals, and
+  \`NO_COLOR\` turns it off.
+- \`--json\` prints what the API answers, as its JSON has it: 64-bit numbers are text, durations are seconds.
+- Text that came from elsewhere is shown with control characters escaped.
+`;
+  const server = `Every command that asks a running server takes these. \`--addr\` beats \`-c\`, which beats \`${addressVariable}\`. A Unix
+socket needs no TLS. A TCP address is spoken to by TLS: with \`-c\` exactly the certificate of \`[admin] tls_cert\` is trusted,
+with \`--addr\` the certificates of \`--ca\`, or the system's.
+`;
+  return [
+    '# Commands\n',
+    note('src/cli'),
+    text,
+    '## Which server\n',
+    server,
+    optionTable([...asking.options.filter(isServerOption)]),
+    ...commands.map(commandPart),
+  ].join('\n');
+}
+
+function commandPart(command: Command): string {
+  const { details, examples, summary } = factsOf(command)!;
+  const args = command.registeredArguments.map(argumentCells);
+  const own = command.options.filter((option) => !isServerOption(option));
+  const asksServer = own.length < command.options.length;
+  const usage = ['portcullis', pathOf(command), ...args.map(([name]) => name)].join(' ');
+  const about = [summary, ...(details === undefined ? [] : [details.replaceAll('\n', '  \n')])].join('\n\n');
+  return [
+    `## \`${usage}\`\n`,
+    `${about}\n`,
+    ...(args.length === 0
+      ? []
+      : [
+          markdownTable(
+            ['Argument', 'Meaning'],
+            args.map(([name, meaning]) => [`\`${name}\``, meaning]),
+          ),
+        ]),
+    ...(own.length === 0 ? [] : [optionTable(own)]),
+    ...(asksServer ? ['And the flags of [which server](#which-server).\n'] : []),
+    `\`\`\`sh\n${examples.map(wrapExample).join('\n')}\n\`\`\`\n`,
+  ].join('\n');
+}
+
+/** `<hostname>` and what it is. */
+function argumentCells(argument: Argument): readonly [string, string] {
+  const { required, description, argChoices } = argument;
+  const name = argument.name();
+  return [required ? `<${name}>` : `[${name}]`, `${description}${choicesText(argChoices)}`];
+}
+
+function isServerOption({ helpGroupHeading }: Option): boolean {
+  return helpGroupHeading === serverOptionsGroup;
+}
+
+function optionTable(options: readonly Option[]): string {
+  const rows = options.map(({ flags, description, argChoices, mandatory }) => {
+    return [`\`${flags}\``, `${description}${choicesText(argChoices)}${mandatory ? '; required' : ''}`];
+  });
+  return markdownTable(['Flag', 'Meaning'], rows);
+}
+
+function choicesText(choices: readonly string[] | undefined): string {
+  return choices === undefined ? '' : `: ${choices.map((each) => `\`${each}\``).join(', ')}`;
 }
 
 function markdownTable(head: readonly string[], rows: readonly (readonly string[])[]): string {

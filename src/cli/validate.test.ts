@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { exitCodes } from './exit-codes.ts';
-import type { Output } from './validate.ts';
+import type { Output } from './shell.ts';
 import { validateCommand } from './validate.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'portcullis-validate-'));

@@ -7,12 +7,9 @@ import type { Environment } from '../config/environment.ts';
 import type { Settings } from '../model/settings.ts';
 import { exitCodes } from './exit-codes.ts';
 import type { ExitCode } from './exit-codes.ts';
-
-/** As much of a standard stream as a command needs. */
-export interface Output {
-  write(text: string): unknown;
-  readonly isTTY?: boolean | undefined;
-}
+import { counted } from './display.ts';
+import { isColoured } from './shell.ts';
+import type { Output } from './shell.ts';
 
 export interface ValidateOptions {
   readonly config: string;
@@ -38,9 +35,9 @@ export function validateCommand({ config, json, env, stdout, stderr }: ValidateO
 
 /** One line for each problem, in colour only on a terminal whose owner did not ask otherwise (no-color.org). */
 export function printProblems(problems: readonly Problem[], output: Output, env: Environment): void {
-  const isColoured = output.isTTY === true && (env['NO_COLOR'] ?? '') === '';
+  const hasColour = isColoured(output, env);
   if (problems.length > 0) {
-    output.write(problems.map((problem) => `${formatProblem(problem, isColoured)}\n`).join(''));
+    output.write(problems.map((problem) => `${formatProblem(problem, hasColour)}\n`).join(''));
   }
 }
 
@@ -58,8 +55,4 @@ function countSettings({ traffic: { listeners, firewall } }: Settings): string {
     counted(routes, 'route'),
     counted(rules, 'firewall rule'),
   ].join(', ');
-}
-
-function counted(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? '' : 's'}`;
 }

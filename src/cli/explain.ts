@@ -1,0 +1,107 @@
+/** `portcullis explain`: which rules a connection would meet, in order, and what the verdict would be. */
+
+import type { Command } from 'commander';
+import { isReason, reasons } from '../core/reason.ts';
+import { collect, declare } from './command.ts';
+import { exitCodes } from './exit-codes.ts';
+import { CommandFailure } from './failure.ts';
+import { parseHostPort } from './numbers.ts';
+import { addServerOptions, openClient } from './server-address.ts';
+import type { ServerFlags } from './server-address.ts';
+import type { Shell } from './shell.ts';
+
+interface Flags extends ServerFlags {
+  readonly json?: true;
+  readonly offline?: true;
+  readonly from?: string;
+  readonly alpn?: readonly string[];
+  readonly listener?: string;
+}
+
+/** As the API's Explanation has it. */
+export interface Explained {
+  readonly listenerAddr: string;
+  readonly steps: readonly { readonly ruleId: string; readonly outcome: string; readonly detail: string }[];
+  readonly verdict: string;
+  readonly reason: string;
+  readonly ruleId: string;
+  readonly backend: string;
+}
+
+export interface ExplainedQuery {
+  readonly host: string;
+  /** 0: whatever the port. */
+  readonly port: number;
+  readonly listenerAddr: string;
+  readonly from: string;
+  readonly alpn: string[];
+}
+
+export function explainCommands(root: Command, shell: Shell): void {
+  const explain = declare(root, {
+    name: 'explain',
+    arguments: [['<host[:port]>', 'the name a client would ask for, and the port; :443 for no name at all']],
+    summary: 'Say which rules a connection would meet, in order, and what the verdict would be.',
+    details: 'Nothing is connected, counted or changed.',
+    examples: [
+      'portcullis explain app.example.com --from 192.0.2.1 -c portcullis.toml',
+      'portcullis explain app.example.com --offline -c portcullis.toml',
+    ],
+  })
+    .option('--from <address>', 'the address of the client; a stranger that no rule names when left out')
+    .option('--alpn <protocol>', 'a protocol that the client offers, such as h2; may be repeated', collect)
+    .option('--listener <listener>', 'on this listener only')
+    .option('--offline', 'ask the file that -c names, not a server')
+    .option('--json', 'an array of explanations');
+  addServerOptions(explain).action(async (text: string, flags: Flags) => {
+    const query = queryOf(text, flags);
+    const explanations = await (flags.offline === true
+      ? askFile(shell, query, flags)
+      : askServer(shell, query, flags));
+    if (flags.json === true) return shell.json(explanations);
+    explanations.forEach((each, index) => {
+      if (index > 0) shell.line();
+      printExplanation(shell, text, flags, each);
+    });
+  });
+}
+
+function queryOf(text: string, { from = '', alpn = [], listener = '' }: Flags): ExplainedQuery {
+  const parsed = parseHostPort(text);
+  if (parsed === undefined) {
+    throw new CommandFailure(exitCodes.usage, `expected HOST, HOST:PORT or :PORT, found ${text}`);
+  }
+  return { host: parsed.host, port: parsed.port ?? 0, listenerAddr: listener, from, alpn: [...alpn] };
+}
+
+async function askServer(shell: Shell, query: ExplainedQuery, flags: Flags): Promise<Explained[]> {
+  using client = await openClient(shell, flags);
+  const { explanations } = await client.explain(query);
+  return explanations.map(({ listenerAddr, steps, verdict, reason, ruleId, backend }) => {
+    const plainSteps = steps.map(({ ruleId, outcome, detail }) => ({ ruleId, outcome, detail }));
+    return { listenerAddr, steps: plainSteps, verdict, reason, ruleId, backend };
+  });
+}
+
+async function askFile(shell: Shell, query: ExplainedQuery, flags: Flags): Promise<Explained[]> {
+  if (flags.config === undefined) {
+    throw new CommandFailure(exitCodes.usage, '--offline needs -c FILE, the configuration to ask');
+  }
+  const { explainOffline } = await import('./explain-offline.ts');
+  return explainOffline(shell, flags.config, query);
+}
+
+function printExplanation(shell: Shell, asked: string, { from }: Flags, explained: Explained): void {
+  const { listenerAddr, steps } = explained;
+  shell.line(`${asked}${from === undefined ? '' : ` from ${from}`} on listener ${listenerAddr}`);
+  const rows = steps.map(({ outcome, ruleId, detail }) => [outcome, ruleId, detail]);
+  if (rows.length > 0) shell.table([{ title: 'OUTCOME' }, { title: 'RULE' }, { title: 'DETAIL' }], rows, '');
+  shell.line(`verdict: ${verdictOf(explained)}`);
+}
+
+function verdictOf({ verdict, reason, ruleId, backend }: Explained): string {
+  const by = ruleId === '' ? '' : ` by ${ruleId}`;
+  if (verdict === 'route') return `routed to ${backend}${by}`;
+  const meaning = isReason(reason) ? `: ${reasons[reason].meaning}` : '';
+  return `refused${by}, ${reason}${meaning}`;
+}

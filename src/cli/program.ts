@@ -1,0 +1,101 @@
+/** The whole tree of commands. What each does stands in a file for each group. */
+
+import { Command } from 'commander';
+import { backupCommands } from './backup.ts';
+import { declare } from './command.ts';
+import { completionCommands } from './completion.ts';
+import { configCommands } from './config.ts';
+import { eventCommands } from './events.ts';
+import { explainCommands } from './explain.ts';
+import { firewallCommands } from './firewall.ts';
+import { listenerCommands } from './listeners.ts';
+import { policyCommands } from './policies.ts';
+import { routeCommands } from './routes.ts';
+import type { Shell } from './shell.ts';
+import { statusCommands } from './status.ts';
+import { version } from './version.ts';
+
+export function buildProgram(shell: Shell): Command {
+  const root = new Command('portcullis')
+    .description('One gate for network traffic in both directions.')
+    .version(version(), '-V, --version')
+    .helpCommand(false)
+    .configureHelp({ subcommandTerm: termOf })
+    .configureOutput({
+      writeOut: (text) => void shell.stdout.write(text),
+      writeErr: (text) => void shell.stderr.write(text),
+      outputError: (text) => shell.error(usageSentence(text)),
+    })
+    .exitOverride();
+  serveCommands(root, shell);
+  statusCommands(root, shell);
+  listenerCommands(root, shell);
+  routeCommands(root, shell);
+  policyCommands(root, shell);
+  firewallCommands(root, shell);
+  configCommands(root, shell);
+  backupCommands(root, shell);
+  eventCommands(root, shell);
+  explainCommands(root, shell);
+  versionCommands(root, shell);
+  completionCommands(root, shell);
+  return root;
+}
+
+/** Commands load what they need when they run: a whole server is not needed to print a help page. */
+function serveCommands(root: Command, shell: Shell): void {
+  declare(root, {
+    name: 'serve',
+    summary: 'Serve the listeners of a configuration until SIGTERM or SIGINT, then drain.',
+    details: 'SIGHUP reads the GeoIP database, certificates and process settings again.',
+    examples: ['portcullis serve -c portcullis.toml'],
+  })
+    .requiredOption('-c, --config <file>', 'configuration, TOML or YAML')
+    .action(async ({ config }: { config: string }) => {
+      const { serveCommand } = await import('./serve.ts');
+      shell.exitCode = await serveCommand({ config, env: shell.env });
+    });
+
+  declare(root, {
+    name: 'validate',
+    summary: 'Say everything that is wrong with a configuration, each with its place.',
+    examples: ['portcullis validate -c portcullis.toml'],
+  })
+    .requiredOption('-c, --config <file>', 'configuration, TOML or YAML')
+    .option('--json', 'problems as a JSON array on standard output', false)
+    .action(async ({ config, json }: { config: string; json: boolean }) => {
+      const { validateCommand } = await import('./validate.ts');
+      const { stdout, stderr, env } = shell;
+      shell.exitCode = validateCommand({ config, json, env, stdout, stderr });
+    });
+}
+
+function versionCommands(root: Command, shell: Shell): void {
+  declare(root, {
+    name: 'version',
+    summary: 'Print the version.',
+    examples: ['portcullis version'],
+  })
+    .option('--json', 'as JSON')
+    .action(({ json }: { json?: true }) => {
+      if (json === true) shell.json({ version: version() });
+      else shell.line(`portcullis v${version()}`);
+    });
+}
+
+/** Name and arguments: that there are flags goes without saying. */
+function termOf(command: Command): string {
+  const args = command.registeredArguments.map((each) =>
+    each.required ? `<${each.name()}>` : `[${each.name()}]`,
+  );
+  return [command.name(), ...args].join(' ');
+}
+
+/** Commander's `error: unknown option '--x'` and its guess, on one line. */
+function usageSentence(text: string): string {
+  const sentence = text
+    .trim()
+    .replace(/^error: /, '')
+    .replaceAll(/\.?\n/g, ' ');
+  return `${sentence.replace(/\.$/, '')}; see --help`;
+}

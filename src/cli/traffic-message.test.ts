@@ -1,0 +1,65 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { create } from '@bufbuild/protobuf';
+import { ConfigSchema } from '../admin/gen/portcullis/v1/admin_pb.ts';
+import { configMessage } from '../admin/translate.ts';
+import type { TrafficSettings } from '../model/settings.ts';
+import { trafficOf } from './traffic-message.ts';
+
+const traffic: TrafficSettings = {
+  listeners: [
+    {
+      kind: 'ingress',
+      name: '[::1]:8443',
+      address: { host: '::1', port: 8443 },
+      proxyProtocol: true,
+      proxyProtocolFrom: ['10.0.0.0/8'],
+      maxConnections: 100,
+      defaultBackend: { kind: 'unix', path: '/run/web.sock' },
+      routes: [
+        {
+          hostname: '*.example.com',
+          mode: 'l7',
+          backend: { kind: 'tcp', host: '2001:db8::1', port: 443 },
+          sendProxyProtocol: true,
+          tlsCert: '/etc/app.pem',
+          tlsKey: 'env:APP_KEY',
+          backendTls: true,
+          policies: [{ type: 'require_header', value: 'x-token' }],
+        },
+      ],
+    },
+  ],
+  firewall: {
+    geoipDatabase: '/var/lib/countries.mmdb',
+    blockedIps: ['192.0.2.1'],
+    blockedCidrs: ['198.51.100.0/24'],
+    blockedCountries: ['KP'],
+    rateLimitExempt: ['10.0.0.1/32'],
+    rateLimit: { connections: 6000, windowMs: 90_000 },
+  },
+};
+
+test('settings that went through the API are the same settings', () => {
+  assert.deepEqual(trafficOf(create(ConfigSchema, configMessage(traffic))), traffic);
+  const bare: TrafficSettings = {
+    listeners: [],
+    firewall: {
+      geoipDatabase: null,
+      blockedIps: [],
+      blockedCidrs: [],
+      blockedCountries: [],
+      rateLimitExempt: [],
+      rateLimit: null,
+    },
+  };
+  assert.deepEqual(trafficOf(create(ConfigSchema, configMessage(bare))), bare);
+});
+
+test('what a newer server says is refused in a sentence', () => {
+  const message = create(ConfigSchema, { listeners: [{ addr: 'quic:443' }] });
+  assert.throws(
+    () => trafficOf(message),
+    /the server says "quic:443", which this version does not understand/,
+  );
+});
