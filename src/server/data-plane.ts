@@ -111,13 +111,16 @@ export class DataPlane {
   }
 
   /** Serves by the next version. Answers how many connections its new rule ended. */
-  async publish({ version, changes, rateTable, disconnect }: Publication): Promise<number> {
-    const { snapshot, firewall } = this.#gate;
+  async publish({ version, changes, added, rateTable, disconnect }: Publication): Promise<number> {
     // A replaced worker may start from a version whose publication is still on its way.
-    if (version <= snapshot.version) return 0;
+    if (version <= this.#gate.snapshot.version) return 0;
+    // It may also have started after `prepare` was sent, from the version before. That it can not bind ends it:
+    // what replaces it tries again.
+    await this.#bindAll(added.filter(({ listener }) => !this.#doors.has(listener)));
     if (rateTable !== undefined) {
       this.#rates = rateTable === null ? null : new RateTable(rateTable, this.#worker);
     }
+    const { snapshot, firewall } = this.#gate;
     const next = applyChanges(snapshot, version, changes);
     this.#gate.adopt(next, new Firewall(next.firewall, this.#rates, firewall));
     const closing: Promise<void>[] = [];

@@ -39,6 +39,8 @@ export interface Binding {
 export interface Publication {
   readonly version: number;
   readonly changes: readonly Change[];
+  /** What the changes add. A worker that was started after `prepare` was sent binds it now. */
+  readonly added: readonly Binding[];
   /** The new rate table when the limit changed, null when it was switched off; undefined leaves it. */
   readonly rateTable: SharedArrayBuffer | null | undefined;
   /** End open connections from addresses that this new rule matches. */

@@ -5,11 +5,10 @@
  * A change is prepared in every worker, then stored, then published; see `change`.
  */
 import { randomBytes } from 'node:crypto';
-import { assert } from '../core/errors.ts';
 import { ListenerSlots } from '../core/listener-slots.ts';
 import { RateTable } from '../core/rate-table.ts';
 import { SharedCounters } from '../core/shared-counters.ts';
-import { processSlot, SharedGauges } from '../core/shared-gauges.ts';
+import { listenerSlotsMax, processSlot, SharedGauges } from '../core/shared-gauges.ts';
 import { openGeoip } from '../firewall/geoip.ts';
 import { applyChanges, type Change, type FirewallRule } from '../model/change.ts';
 import type { ProcessSettings, TrafficSettings } from '../model/settings.ts';
@@ -68,6 +67,10 @@ export interface ChangeResult {
   readonly version: number;
   readonly disconnected: number;
 }
+
+const noSlotMessage =
+  `there are ${listenerSlotsMax} listeners, which is the most; ` +
+  'a removed one counts until its last connection has ended';
 
 /** Told of each ended connection while `watch` is on. */
 export type EndedObserver = (summaries: readonly ConnectionSummary[], missed: number) => void;
@@ -276,6 +279,7 @@ export class Supervisor {
     const disconnected = await this.#fleet.publish({
       version,
       changes: rows,
+      added,
       rateTable: hasNewRate ? (this.#rateTable?.buffer ?? null) : undefined,
       disconnect,
     });
@@ -285,9 +289,14 @@ export class Supervisor {
 
   async #reserveAdded(changes: readonly StoredChange[]): Promise<Binding[]> {
     const added: Binding[] = [];
-    for (const change of changes) {
-      if (change.kind !== 'listener-put' || this.#bindings.has(change.listener.name)) continue;
-      added.push(await this.#reserve(change.listener.name, change.listener.address));
+    try {
+      for (const change of changes) {
+        if (change.kind !== 'listener-put' || this.#bindings.has(change.listener.name)) continue;
+        added.push(await this.#reserve(change.listener.name, change.listener.address));
+      }
+    } catch (error) {
+      for (const { slot } of added) this.#slots.retire(slot);
+      throw error;
     }
     return added;
   }
@@ -296,7 +305,8 @@ export class Supervisor {
     try {
       const port = await reserveAddress(name, address);
       const slot = this.#slots.allocate();
-      assert(slot !== null, 'the configuration allows no more listeners than there are slots');
+      // A removed listener keeps its slot while connections of it go on.
+      if (slot === null) throw new EnvironmentError(noSlotMessage);
       return { listener: name, slot, host: address.host, port };
     } catch (error) {
       if (!(error instanceof AddressError)) throw error;
