@@ -85,10 +85,10 @@ export class ServerControl implements Control {
   }
 
   status(): Status {
-    const { fleet, counters, snapshot } = this.#supervisor;
+    const { fleet, counters, version } = this.#supervisor;
     return {
       programVersion: this.#programVersion,
-      configVersion: snapshot.version,
+      configVersion: version,
       uptimeMs: this.#supervisor.uptimeMs,
       startedAt: this.#startedAt,
       active: this.#supervisor.activeConnections,
@@ -101,7 +101,7 @@ export class ServerControl implements Control {
   }
 
   config(): { readonly version: number; readonly traffic: TrafficSettings } {
-    return { version: this.#supervisor.snapshot.version, traffic: this.#supervisor.state.settings };
+    return { version: this.#supervisor.version, traffic: this.#supervisor.state.settings };
   }
 
   addListener(input: ListenerInput, actor: Actor): Promise<Applied> {
@@ -288,7 +288,7 @@ export class ServerControl implements Control {
     };
     if (dryRun) {
       plan();
-      return { version: this.#supervisor.snapshot.version, changes: lines, warnings };
+      return { version: this.#supervisor.version, changes: lines, warnings };
     }
     const { version } = await this.#change('ApplyConfig', actor, plan);
     return { version, changes: lines, warnings };
@@ -367,7 +367,7 @@ export class ServerControl implements Control {
   }
 
   #checkVersion(ifVersion: number | undefined): void {
-    const { version } = this.#supervisor.snapshot;
+    const { version } = this.#supervisor;
     if (ifVersion === undefined || ifVersion === version) return;
     throw new ControlError(
       'aborted',

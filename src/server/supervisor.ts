@@ -86,7 +86,11 @@ export class Supervisor {
   readonly #idPrefix = Math.floor(Date.now() / 1000).toString(36);
   readonly #startedMs = performance.now();
   #processSettings: ProcessSettings;
-  #snapshot: Snapshot;
+  readonly #hashSeed = randomBytes(4).readUInt32LE();
+  #version: number;
+  #geoip: SharedArrayBuffer | null;
+  /** Built when first asked for: workers build theirs, and a start waits for nobody else. */
+  #snapshot: Snapshot | null = null;
   #rateTable: RateTable | null = null;
   #ended: EndedObserver | null = null;
   /** Changes go one by one: the tail of the queue. */
@@ -110,8 +114,8 @@ export class Supervisor {
     this.#counters = SharedCounters.create(workers);
     this.#slots = new ListenerSlots(this.#gauges, this.#counters);
     this.#state = new TrafficState(options.traffic);
-    const hashSeed = randomBytes(4).readUInt32LE();
-    this.#snapshot = buildSnapshot(options.version, options.traffic, { hashSeed, geoip });
+    this.#version = options.version;
+    this.#geoip = geoip;
     this.#rateTable = this.#newRateTable();
     this.#fleet = new Fleet({
       workers,
@@ -142,7 +146,14 @@ export class Supervisor {
 
   /** The committed version, as the workers serve it. */
   get snapshot(): Snapshot {
-    return this.#snapshot;
+    return (this.#snapshot ??= buildSnapshot(this.#version, this.#state.settings, {
+      hashSeed: this.#hashSeed,
+      geoip: this.#geoip,
+    }));
+  }
+
+  get version(): number {
+    return this.#version;
   }
 
   get counters(): SharedCounters {
@@ -195,8 +206,7 @@ export class Supervisor {
       });
       return false;
     }
-    const { firewall } = this.#snapshot;
-    this.#snapshot = { ...this.#snapshot, firewall: { ...firewall, geoip: database } };
+    this.#adoptGeoip(database);
     this.#fleet.send({ kind: 'geoip', database });
     logger.info('GeoIP database reloaded', { path });
     return true;
@@ -237,9 +247,15 @@ export class Supervisor {
     }
   }
 
+  #adoptGeoip(database: SharedArrayBuffer | null): void {
+    this.#geoip = database;
+    if (this.#snapshot === null) return;
+    this.#snapshot = { ...this.#snapshot, firewall: { ...this.#snapshot.firewall, geoip: database } };
+  }
+
   async #change({ changes, entry, disconnect }: ChangePlan): Promise<ChangeResult> {
     if (this.isDraining) throw new EnvironmentError('the server is shutting down');
-    if (changes.length === 0) return { version: this.#snapshot.version, disconnected: 0 };
+    if (changes.length === 0) return { version: this.#version, disconnected: 0 };
     const rows = await toRows(changes);
     const added = await this.#reserveAdded(changes);
     const problem = await this.#fleet.prepare(added);
@@ -247,7 +263,7 @@ export class Supervisor {
       for (const { slot } of added) this.#slots.retire(slot);
       throw new EnvironmentError(problem);
     }
-    const base = this.#snapshot.version;
+    const base = this.#version;
     let version = base + 1;
     try {
       if (this.#options.ledger !== null) version = await this.#options.ledger.commit(base, changes, entry);
@@ -268,7 +284,9 @@ export class Supervisor {
     disconnect: FirewallRule | null,
   ): Promise<number> {
     this.#state.apply(changes);
-    this.#snapshot = applyChanges(this.#snapshot, version, rows);
+    this.#version = version;
+    if (this.#snapshot !== null) this.#snapshot = applyChanges(this.#snapshot, version, rows);
+    for (const row of rows) if (row.kind === 'geoip-set') this.#geoip = row.database;
     const hasNewRate = changes.some(({ kind }) => kind === 'rate-limit-set');
     if (hasNewRate) this.#rateTable = this.#newRateTable();
     for (const binding of added) this.#bindings.set(binding.listener, binding);
@@ -321,14 +339,14 @@ export class Supervisor {
       idPrefix: `${this.#idPrefix}-${worker}${generation === 0 ? '' : `.${generation}`}-`,
       server,
       connectionsMax: connectionLimit(server.maxConnections),
-      version: this.#snapshot.version,
+      version: this.#version,
       traffic: this.#state.settings,
-      hashSeed: this.#snapshot.hashSeed,
+      hashSeed: this.#hashSeed,
       bindings: [...this.#bindings.values()],
       gauges: this.#gauges.buffer,
       counters: this.#counters.buffer,
       rateTable: this.#rateTable?.buffer ?? null,
-      geoip: this.#snapshot.firewall.geoip,
+      geoip: this.#geoip,
       logLevel: log.level,
       isWatched: this.#ended !== null,
     };
