@@ -55,6 +55,8 @@ export interface ConnectRequest {
 }
 
 export interface Native {
+  /** Held for as long as its functions may be called: Node frees a library that nothing refers to. */
+  readonly library: object;
   readonly shared: HostBytes;
   /** After `onread`: the bytes read, or a negative libuv error. */
   readBytesOrError(): number;
@@ -135,12 +137,13 @@ function binding(name: string): unknown {
 type Ffi = typeof import('node:ffi');
 
 function assemble(tcp: TcpBinding, pipe: PipeBinding, stream: StreamBinding, ffi: Ffi): Native {
-  const calls = ffi.dlopen('libc.so.6', {
+  const library = ffi.dlopen('libc.so.6', {
     send: { arguments: ['i32', 'u64', 'u32', 'i32'], return: 'i32' },
     shutdown: { arguments: ['i32', 'i32'], return: 'i32' },
     getpeername: { arguments: ['i32', 'u64', 'u64'], return: 'i32' },
     getsockname: { arguments: ['i32', 'u64', 'u64'], return: 'i32' },
-  }).functions as unknown as SystemCalls;
+  });
+  const calls = library.functions as unknown as SystemCalls;
 
   // Both buffers live as long as the worker: their addresses are given to system calls.
   const shared = Buffer.from(new ArrayBuffer(sharedBufferBytes)) as unknown as HostBytes;
@@ -153,6 +156,7 @@ function assemble(tcp: TcpBinding, pipe: PipeBinding, stream: StreamBinding, ffi
   const { streamBaseState, kReadBytesOrError, kLastWriteWasAsync } = stream;
 
   return {
+    library,
     shared,
     readBytesOrError: () => streamBaseState[kReadBytesOrError]!,
     lastWriteWasAsync: () => streamBaseState[kLastWriteWasAsync] !== 0,
