@@ -97,10 +97,16 @@ function formatConnection(event: ConnectionEvent): string {
   ].join(' ');
 }
 
+/** Of one change, this many lines are shown: applying a file may be a hundred thousand. `--json` has them all. */
+const changeLinesMax = 20;
+
 function formatChange({ at, version, actor, action, changes }: ChangeEvent | AuditEntry): string[] {
+  const shown = changes.slice(0, changes.length > changeLinesMax ? changeLinesMax - 1 : changeLinesMax);
+  const left = changes.length - shown.length;
   return [
     `${timeOf(at)} version ${version}: ${action} by ${actor}`,
-    ...changes.map((change) => `  ${change}`),
+    ...shown.map((change) => `  ${change}`),
+    ...(left === 0 ? [] : [`  … and ${left} more; --json shows them all`]),
   ];
 }
 

@@ -44,6 +44,8 @@ async function serve(
   logWriter: LogWriter,
   options: ServeOptions,
 ): Promise<ExitCode> {
+  // Before anything is started: whoever started us may end us at any moment, and is owed a drain.
+  const signals = new Signals(logger, logWriter);
   let server: Server;
   try {
     server = await Server.start({ settings, programVersion: version(), logger, logWriter });
@@ -52,6 +54,7 @@ async function serve(
     logger.error('could not start', { reason: error.message });
     return exitCodes.failed;
   }
+  signals.onHangup = () => reload(server, logger, options);
   for (const { name, host, port } of server.listeners) {
     logger.info('listening', { listener: name, host, port });
   }
@@ -62,18 +65,20 @@ async function serve(
     sockets: server.supervisor.sockets,
     pid: process.pid,
   });
-  await untilDrained(server, logger, logWriter, options);
+  await signals.ending;
+  await server.drain();
   return exitCodes.ok;
 }
 
 /** The first SIGTERM or SIGINT drains, a second ends at once; SIGHUP reads again what comes from files. */
-function untilDrained(
-  server: Server,
-  logger: Logger,
-  logWriter: LogWriter,
-  options: ServeOptions,
-): Promise<void> {
-  return new Promise((resolve, reject) => {
+class Signals {
+  /** Resolves with the first signal that ends; rejects when `onHangup` does. */
+  readonly ending: Promise<void>;
+  onHangup: () => Promise<void> = () => Promise.resolve();
+
+  constructor(logger: Logger, logWriter: LogWriter) {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.ending = promise;
     let isEnding = false;
     const end = (signal: NodeJS.Signals): void => {
       if (isEnding) {
@@ -83,15 +88,15 @@ function untilDrained(
       }
       isEnding = true;
       logger.info('received signal', { signal });
-      server.drain().then(resolve, reject);
+      resolve();
     };
     process.on('SIGTERM', end);
     process.on('SIGINT', end);
     process.on('SIGHUP', () => {
       logger.info('received SIGHUP, reloading GeoIP database');
-      if (!isEnding) reload(server, logger, options).catch(reject);
+      if (!isEnding) this.onHangup().catch(reject);
     });
-  });
+  }
 }
 
 /** A file with errors changes nothing but is no reason to leave the GeoIP database old. */

@@ -272,6 +272,16 @@ test('without a server, the database and the file answer', async () => {
   assert.equal((await operator.type('portcullis restore portcullis.toml -c portcullis.toml')).code, 1);
 });
 
+// Once a SIGTERM that came between the first line of the log and `ready` ended the process without a drain, and a
+// service manager took the stop for a crash.
+test('a server that is told to end while it starts drains and exits with 0', async () => {
+  await using operator = new Operator(config);
+  const serving = operator.typing('exec portcullis serve -c portcullis.toml');
+  await serving.says(/database seeded/);
+  serving.child.kill('SIGTERM');
+  assert.equal((await serving.ended).code, 0);
+});
+
 test('over TCP both sides show certificates', { skip: lacks('openssl') }, async () => {
   using directory = new TemporaryDirectory();
   const servers = new Authority(directory, 'servers');
