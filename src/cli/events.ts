@@ -1,11 +1,10 @@
 /** `portcullis events` follows what happens, `portcullis audit` tells what was changed. */
 
-import { durationMs, timestampDate } from '@bufbuild/protobuf/wkt';
 import type { Timestamp } from '@bufbuild/protobuf/wkt';
 import type { Command } from 'commander';
 import type { AuditEntry, ChangeEvent, ConnectionEvent, WatchEventsResponse } from './client.ts';
 import { declare } from './command.ts';
-import { formatTime } from './display.ts';
+import { formatTime, protoMs } from './display.ts';
 import { wholeNumber } from './numbers.ts';
 import { addServerOptions, withServer } from './server-address.ts';
 import type { ServerFlags } from './server-address.ts';
@@ -93,7 +92,7 @@ function formatConnection(event: ConnectionEvent): string {
     ...(backend === '' ? [] : [`→ ${backend}`]),
     ...(ruleId === '' ? [] : [`by ${ruleId}`]),
     ...(backend === '' ? [] : [`in=${bytesIn} out=${bytesOut}`]),
-    `${duration === undefined ? 0 : durationMs(duration)}ms`,
+    `${duration === undefined ? 0 : Math.round(protoMs(duration))}ms`,
   ].join(' ');
 }
 
@@ -111,7 +110,7 @@ function formatChange({ at, version, actor, action, changes }: ChangeEvent | Aud
 }
 
 function timeOf(at: Timestamp | undefined): string {
-  return formatTime(at === undefined ? new Date(0) : timestampDate(at));
+  return formatTime(at === undefined ? new Date(0) : new Date(protoMs(at)));
 }
 
 async function jsonPrinter(shell: Shell): Promise<(event: WatchEventsResponse) => void> {

@@ -1,10 +1,9 @@
 /** `portcullis status`: what the server is doing now. */
 
-import { durationMs } from '@bufbuild/protobuf/wkt';
 import type { Command } from 'commander';
 import type { GetStatusResponse, ListenerStatus } from '../admin/gen/portcullis/v1/admin_pb.ts';
 import { declare } from './command.ts';
-import { displayWidth, formatUptime } from './display.ts';
+import { displayWidth, formatUptime, protoMs } from './display.ts';
 import { addServerOptions, withServer } from './server-address.ts';
 import type { ServerFlags } from './server-address.ts';
 import type { Shell } from './shell.ts';
@@ -34,7 +33,7 @@ export function formatStatus(status: GetStatusResponse): string[] {
   const nameWidth = Math.max(0, ...listeners.map(({ addr }) => displayWidth(addr)));
   return [
     `portcullis v${version}`,
-    `uptime: ${formatUptime(uptime === undefined ? 0 : durationMs(uptime))}`,
+    `uptime: ${formatUptime(uptime === undefined ? 0 : protoMs(uptime))}`,
     `connections: ${totalConnections}`,
     ...(workersServing < workers ? [`workers: ${workersServing} of ${workers}`] : []),
     ...(draining ? ['draining: no new connections'] : []),
