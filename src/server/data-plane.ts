@@ -25,8 +25,8 @@ import { createLogger } from '../telemetry/logger.ts';
 import { EndedConnections } from './ended-connections.ts';
 import type { Binding, FromWorker, Publication, WorkerStart } from './messages.ts';
 
-/** Turns of the event loop that wait for the kernel's accept queue to run empty before a listener is closed. */
-const acceptTurnsMax = 1_000;
+/** How long a listener that is closed waits for the kernel's accept queue to run empty: under a flood it never does. */
+const acceptMsMax = 1_000;
 /** Channels held on one listener between prepare and publish; more are reset. */
 const heldMax = 4_096;
 
@@ -198,7 +198,8 @@ export class DataPlane {
    */
   async #close(listener: string, door: Door): Promise<void> {
     let before = -1;
-    for (let turn = 0; turn < acceptTurnsMax && before !== door.accepted; turn++) {
+    const endMs = performance.now() + acceptMsMax;
+    while (before !== door.accepted && performance.now() < endMs) {
       before = door.accepted;
       await loopTurn();
     }
