@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { refusal, soakOr, Home } from '../support/admin.ts';
-import { InProcess, silence } from '../support/in-process.ts';
+import { Store } from '../../src/store/store.ts';
+import { crashStore, InProcess, silence } from '../support/in-process.ts';
 import { PeerServer } from '../support/peer.ts';
 import { greeting, visit, workerOf } from '../support/visit.ts';
 
@@ -87,6 +88,40 @@ test('a worker that falls silent is replaced, and the change it missed is served
   assert.ok(server.log.some(({ msg }) => msg.startsWith('worker silent')));
   await server.whole();
   await visitBothWorkers(server, 'late.example');
+});
+
+test('the thread of the database dies among changes: each is kept and served, or refused and neither', async () => {
+  using home = new Home();
+  let served: string[] = [];
+  const acknowledged: string[] = [];
+  const refused: string[] = [];
+  {
+    await using server = await InProcess.start(home, traffic);
+    for (let index = 0; index < 160; index++) {
+      const hostname = `host-${index}.example`;
+      const crashing = index % 50 === 10 ? crashStore() : null;
+      try {
+        await server.admin.addRoute({ listenerAddr, route: { hostname, backend: '10.0.0.1:1' } });
+        acknowledged.push(hostname);
+      } catch (error) {
+        assert.match(String(error), /unavailable/);
+        refused.push(hostname);
+      }
+      await crashing;
+    }
+    const { config, version } = await server.admin.getConfig({});
+    served = config!.listeners[0]!.routes.map(({ hostname }) => hostname);
+    assert.deepEqual(served, acknowledged);
+    assert.equal(version, BigInt(acknowledged.length + 1));
+  }
+  assert.ok(refused.length <= 4, `${refused.length} refused`);
+  const store = await Store.open(home.database);
+  const stored = await store.load();
+  await store.close();
+  assert.deepEqual(
+    stored!.traffic.listeners[0]!.routes.map(({ hostname }) => hostname),
+    served,
+  );
 });
 
 test('a listener that one worker can not bind is refused, and nothing of it is left', async () => {

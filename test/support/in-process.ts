@@ -79,20 +79,30 @@ export class InProcess implements AsyncDisposable {
 
 /** Makes a worker of this process stand still for so long, as a loop without an end would. */
 export async function silence(worker: number, forMs: number): Promise<void> {
+  await evaluateIn(`portcullis-${worker}`, `for (const end = Date.now() + ${forMs}; Date.now() < end;);`);
+  // It stands still from the moment it takes the message up.
+  await new Promise((resolve) => setTimeout(resolve, 100));
+}
+
+/** Ends the thread of the database as a fault would. */
+export function crashStore(): Promise<void> {
+  return evaluateIn('portcullis-store', 'setTimeout(() => process.exit(1), 120)');
+}
+
+/** Has a thread of this process run a script, without waiting for its end. */
+async function evaluateIn(thread: string, expression: string): Promise<void> {
   const session = new Session();
   session.connect();
-  const expression = `for (const end = Date.now() + ${forMs}; Date.now() < end;);`;
   const message = JSON.stringify({ id: 1, method: 'Runtime.evaluate', params: { expression } });
   await new Promise<void>((resolve, reject) => {
     session.on('NodeWorker.attachedToWorker', ({ params }) => {
-      if (!params.workerInfo.title.includes(`portcullis-${worker}`)) return;
+      if (!params.workerInfo.title.includes(thread)) return;
       session.post('NodeWorker.sendMessageToWorker', { sessionId: params.sessionId, message }, (error) =>
         error === null ? resolve() : reject(error),
       );
     });
     session.post('NodeWorker.enable', { waitForDebuggerOnStart: false });
   });
-  // It stands still from the moment it takes the message up.
-  await new Promise((resolve) => setTimeout(resolve, 100));
-  session.disconnect();
+  // The message is taken up in its own time; a session that is gone would take it back.
+  setTimeout(() => session.disconnect(), 100);
 }
