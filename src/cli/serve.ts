@@ -55,8 +55,6 @@ async function serve(
     return exitCodes.failed;
   }
   signals.onHangup = () => reload(server, logger, options);
-  // Before anybody is told that it serves: whoever reads the line may send a signal at once.
-  const drained = untilDrained(server, logger, logWriter, options);
   for (const { name, host, port } of server.listeners) {
     logger.info('listening', { listener: name, host, port });
   }
