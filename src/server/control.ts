@@ -246,12 +246,15 @@ export class ServerControl implements Control {
   }
 
   setRateLimit({ connections, window }: RateLimitInput, actor: Actor): Promise<Applied> {
-    const raw = {
-      ...(connections === 0 ? {} : { rate_limit: connections }),
-      ...(window === '' ? {} : { rate_window: window }),
-    };
-    const rateLimit = connections === 0 ? null : checked(readRateLimit(raw), 'rate_limit');
-    return this.#change('SetRateLimit', actor, () => [{ kind: 'rate-limit-set', rateLimit }]);
+    const raw = { rate_limit: connections, ...(window === '' ? {} : { rate_window: window }) };
+    const wanted = connections === 0 ? null : checked(readRateLimit(raw), 'rate_limit');
+    return this.#change('SetRateLimit', actor, () => {
+      // Without a window the present one stays.
+      const present = this.#supervisor.state.rateLimit;
+      const windowMs = window === '' ? present?.windowMs : wanted?.windowMs;
+      const rateLimit = wanted === null ? null : { ...wanted, windowMs: windowMs ?? wanted.windowMs };
+      return [{ kind: 'rate-limit-set', rateLimit }];
+    });
   }
 
   async reloadGeoip(actor: Actor): Promise<void> {
@@ -309,7 +312,7 @@ export class ServerControl implements Control {
 
   explain(query: ExplainQuery): Explanation[] {
     try {
-      return explain(this.#supervisor.snapshot, query);
+      return explain(this.#supervisor.snapshot, query, (name) => this.#boundPort(name));
     } catch (error) {
       if (!(error instanceof ExplainError)) throw error;
       const code = error.field === 'listener' ? 'not-found' : 'invalid-argument';
@@ -374,6 +377,10 @@ export class ServerControl implements Control {
       `the configuration is at version ${version}, not ${ifVersion}`,
       'if_version',
     );
+  }
+
+  #boundPort(listener: string): number | undefined {
+    return this.#supervisor.listeners.find(({ name }) => name === listener)?.port;
   }
 
   /** By the name it is listed under, or another spelling of the same address. */
@@ -451,8 +458,9 @@ export function shadowedRoutes(traffic: TrafficSettings): string[] {
 }
 
 function checked<T>(reading: RowReading<T>, prefix: string): T {
-  const { value, problems } = reading;
+  const { value } = reading;
   if (value !== undefined) return value;
+  const problems = reading.problems.filter(({ severity }) => severity === 'error');
   const problem = problems[0];
   const path = [prefix, problem?.path ?? ''].filter((part) => part !== '').join('.');
   const message = problems.map((each) => each.message).join('; ');

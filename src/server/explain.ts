@@ -23,18 +23,29 @@ export class ExplainError extends Error {
   }
 }
 
-/** One explanation for each listener the query could mean, in the snapshot's order. */
-export function explain(snapshot: Snapshot, query: ExplainQuery): Explanation[] {
+/**
+ * One explanation for each listener the query could mean, in the snapshot's order. `boundPort` tells the port behind
+ * a configured 0.
+ */
+export function explain(
+  snapshot: Snapshot,
+  query: ExplainQuery,
+  boundPort: (listener: string) => number | undefined = () => undefined,
+): Explanation[] {
   const host = query.host === '' ? null : (normaliseHostname(query.host) ?? null);
   if (host === null && query.host !== '') throw new ExplainError('host', 'expected a host name');
   const from = query.from === null ? null : (parseIp(query.from) ?? null);
   if (from === null && query.from !== null) throw new ExplainError('from', 'expected an IP address');
-  const listeners = chooseListeners(snapshot, query);
+  const listeners = chooseListeners(snapshot, query, boundPort);
   const firewall = new Firewall(snapshot.firewall, null);
   return listeners.map((listener) => explainListener(snapshot, firewall, listener, host, from));
 }
 
-function chooseListeners(snapshot: Snapshot, { listener, port }: ExplainQuery): ListenerSnapshot[] {
+function chooseListeners(
+  snapshot: Snapshot,
+  { listener, port }: ExplainQuery,
+  boundPort: (listener: string) => number | undefined,
+): ListenerSnapshot[] {
   if (listener !== null) {
     const found = snapshot.listeners.get(listener);
     if (found === undefined) throw new ExplainError('listener', 'no such listener');
@@ -42,7 +53,7 @@ function chooseListeners(snapshot: Snapshot, { listener, port }: ExplainQuery): 
   }
   const all = [...snapshot.listeners.values()];
   if (port === null) return all;
-  const onPort = all.filter(({ settings }) => settings.address.port === port);
+  const onPort = all.filter(({ settings }) => (boundPort(settings.name) ?? settings.address.port) === port);
   if (onPort.length === 0) throw new ExplainError('listener', `no listener on port ${port}`);
   return onPort;
 }
