@@ -256,10 +256,10 @@ describe('the admin API of a running server', () => {
     );
     assert.match(change.value.changes[0]!, /^\+ route\/127\.0\.0\.1:0\/watched\.example/);
     const verdicts = events.flatMap(({ event }) => (event.case === 'connection' ? [event.value] : []));
-    assert.deepEqual(verdicts.map(({ sni, verdict, reason }) => [sni, verdict, reason]).toSorted(), [
-      ['unknown.example', 'refused', 'no-route'],
-      [hostname, 'served', verdicts.find(({ sni }) => sni === hostname)!.reason],
-    ]);
+    const verdictOf = new Map(verdicts.map(({ sni, verdict, reason }) => [sni, `${verdict}: ${reason}`]));
+    assert.equal(verdictOf.get('unknown.example'), 'refused: no-route');
+    assert.match(verdictOf.get(hostname)!, /^served: (client|backend)-closed$/);
+    assert.equal(verdicts.length, 2);
   });
 
   test('the audit log tells who did what, old → new, the newest first', async () => {
