@@ -6,7 +6,13 @@
  */
 
 import type { FirewallRuleType } from '../model/rule-id.ts';
-import { logLevels, policiesPerRouteMax, policyTypes } from '../model/settings.ts';
+import {
+  logLevels,
+  policiesPerRouteMax,
+  policyTypes,
+  routesPerListenerMax,
+  rulesPerTypeMax,
+} from '../model/settings.ts';
 import {
   adminAddress,
   boolean,
@@ -81,7 +87,6 @@ const second = 1000;
 const hour = 3_600_000;
 const day = 24 * hour;
 
-const rulesMax = 1_000_000;
 const connectionsMax = 10_000_000;
 
 const policies = rows(
@@ -103,7 +108,7 @@ const policies = rows(
 
 const routes = rows(
   0,
-  1_000_000,
+  routesPerListenerMax,
   'Which backend serves which hostname. An exact hostname beats the longest wildcard.',
   {
     hostname: required(
@@ -240,16 +245,16 @@ export const schema = {
       'header names. Blocked beats allowed.',
     {
       geoip_db: optional(filePath(), 'A MaxMind database with countries. Read again on SIGHUP.'),
-      blocked_ips: list(ipAddress(), rulesMax, 'Addresses whose connections are refused.'),
-      blocked_cidrs: list(cidr(), rulesMax, 'Networks whose connections are refused.'),
+      blocked_ips: list(ipAddress(), rulesPerTypeMax, 'Addresses whose connections are refused.'),
+      blocked_cidrs: list(cidr(), rulesPerTypeMax, 'Networks whose connections are refused.'),
       blocked_countries: list(country(), 256, 'Countries whose connections are refused. Needs `geoip_db`.'),
       rate_limit: optional(
         integer(1, 1_000_000),
         'Connections that one source may open within `rate_window`. An IPv6 source is its /64. Left out: no limit.',
       ),
       rate_window: setting(duration(second, day), '1m', 'The sliding window of `rate_limit`.'),
-      allowed_ips: list(ipAddress(), rulesMax, 'Addresses that the rate limit never refuses.'),
-      allowed_cidrs: list(cidr(), rulesMax, 'Networks that the rate limit never refuses.'),
+      allowed_ips: list(ipAddress(), rulesPerTypeMax, 'Addresses that the rate limit never refuses.'),
+      allowed_cidrs: list(cidr(), rulesPerTypeMax, 'Networks that the rate limit never refuses.'),
     },
   ),
   listeners,

@@ -40,6 +40,10 @@ export interface PolicySettings {
   readonly value: string;
 }
 
+/** Routes of one listener, and firewall rules of one type. */
+export const routesPerListenerMax = 1_000_000;
+export const rulesPerTypeMax = 1_000_000;
+
 /** Policies of one route. */
 export const policiesPerRouteMax = 256;
 

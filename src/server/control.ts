@@ -36,9 +36,11 @@ import {
 } from '../config/rows.ts';
 import { parseHostPattern, formatHostPattern } from '../core/hostname.ts';
 import { isReason, reasons, type Reason } from '../core/reason.ts';
-import { diffTraffic, type FirewallRule } from '../model/change.ts';
+import type { FirewallRule } from '../model/change.ts';
 import {
   policiesPerRouteMax,
+  routesPerListenerMax,
+  rulesPerTypeMax,
   type PolicySettings,
   type RouteSettings,
   type TrafficSettings,
@@ -50,6 +52,7 @@ import { EventHub } from './event-hub.ts';
 import { explain, ExplainError } from './explain.ts';
 import type { BoundListener, ChangePlan, ChangeResult, Supervisor } from './supervisor.ts';
 import type { StoredChange } from '../store/store.ts';
+import { storedDiff } from './traffic-state.ts';
 
 /** What a database adds; without one, file and environment own the configuration. */
 export interface Keeper {
@@ -153,6 +156,7 @@ export class ServerControl implements Control {
         const message = `listener ${name} has a route for ${route.hostname} already`;
         throw new ControlError('already-exists', message, 'route.hostname');
       }
+      refuseOver(this.#supervisor.state.routeCount(name), routesPerListenerMax, 'routes on a listener');
       return [{ kind: 'route-put', listener: name, route }];
     });
   }
@@ -188,10 +192,7 @@ export class ServerControl implements Control {
       if (route.policies.some((other) => samePolicy(other, policy))) {
         throw new ControlError('already-exists', 'the route has this policy already', 'policy');
       }
-      if (route.policies.length >= policiesPerRouteMax) {
-        const message = `a route has at most ${policiesPerRouteMax} policies`;
-        throw new ControlError('failed-precondition', message, 'policy');
-      }
+      refuseOver(route.policies.length, policiesPerRouteMax, 'policies on a route');
       return [
         { kind: 'route-put', listener: name, route: { ...route, policies: [...route.policies, policy] } },
       ];
@@ -225,6 +226,7 @@ export class ServerControl implements Control {
             'rule.value',
           );
         }
+        refuseOver(state.ruleCount(rule.type), rulesPerTypeMax, `rules of type ${rule.type}`);
         if (rule.type === 'country' && state.geoipDatabase === null) {
           const message = 'a country rule needs firewall.geoip_db, and none is configured';
           throw new ControlError('failed-precondition', message, 'rule.type');
@@ -430,14 +432,6 @@ export class ServerControl implements Control {
   }
 }
 
-/** What turns one into the other, as it is stored. */
-export function storedDiff(before: TrafficSettings, after: TrafficSettings): StoredChange[] {
-  const changes = diffTraffic(before, after).filter((change) => change.kind !== 'geoip-set');
-  const path = after.firewall.geoipDatabase;
-  // The database comes first: a country rule needs it.
-  return path === before.firewall.geoipDatabase ? changes : [{ kind: 'geoip-path-set', path }, ...changes];
-}
-
 /** Exact names that a wildcard of the same listener would have taken: they win, and that may surprise. */
 export function shadowedRoutes(traffic: TrafficSettings): string[] {
   const lines: string[] = [];
@@ -465,6 +459,11 @@ function checked<T>(reading: RowReading<T>, prefix: string): T {
   const path = [prefix, problem?.path ?? ''].filter((part) => part !== '').join('.');
   const message = problems.map((each) => each.message).join('; ');
   throw new ControlError('invalid-argument', message === '' ? 'not understood' : message, path);
+}
+
+function refuseOver(count: number, max: number, what: string): void {
+  if (count >= max)
+    throw new ControlError('failed-precondition', `there are ${max} ${what}, and no more may be`);
 }
 
 function withoutDatabase(): ControlError {

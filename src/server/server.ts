@@ -9,11 +9,11 @@ import type { AdminSettings, Settings, TrafficSettings } from '../model/settings
 import { StoreError, type StoredTraffic } from '../store/store.ts';
 import type { LogWriter } from '../telemetry/log-writer.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import { ServerControl, storedDiff } from './control.ts';
+import { ServerControl } from './control.ts';
 import { describeChanges } from './change-lines.ts';
 import { StoreLedger } from './store-ledger.ts';
 import { EnvironmentError, Supervisor, type BoundListener } from './supervisor.ts';
-import { TrafficState } from './traffic-state.ts';
+import { storedDiff, TrafficState } from './traffic-state.ts';
 
 /** Of a difference between file and database, this many lines are told; the rest is a count. */
 const differencesShownMax = 10;

@@ -1,5 +1,6 @@
 /** The store as the supervisor's ledger and the control's keeper. */
 import { ControlError, type AuditEntry } from '../admin/control.ts';
+import { assert } from '../core/errors.ts';
 import type { TrafficSettings } from '../model/settings.ts';
 import { defaultSnapshotName } from '../store/backup.ts';
 import {
@@ -10,11 +11,13 @@ import {
   type StoredTraffic,
 } from '../store/store.ts';
 import type { Keeper } from './control.ts';
-import { EnvironmentError, type Ledger, type LedgerEntry } from './supervisor.ts';
+import { EnvironmentError, LedgerAheadError, type Ledger, type LedgerEntry } from './supervisor.ts';
 
 export class StoreLedger implements Ledger, Keeper {
   readonly #path: string;
   #store: Store;
+  /** The last commit failed in a way that may have kept it, and the database could not be opened since. */
+  #isInDoubt = false;
 
   /** Opens or creates the database. Throws StoreError. */
   static async open(path: string): Promise<StoreLedger> {
@@ -39,14 +42,24 @@ export class StoreLedger implements Ledger, Keeper {
     return { version, traffic: initial };
   }
 
+  /** Rejects with LedgerAheadError when an earlier commit, whose outcome was in doubt, turns out to have been kept. */
   async commit(baseVersion: number, changes: readonly StoredChange[], entry: LedgerEntry): Promise<number> {
+    if (this.#isInDoubt) {
+      const stored = await this.#reopen();
+      if (stored.version !== baseVersion) throw new LedgerAheadError(stored);
+    }
     try {
       return await this.#store.commit(baseVersion, changes, entry);
     } catch (error) {
       if (!isInDoubt(error)) throw error;
-      // Whether it was kept is known once the database is opened again.
-      const version = await this.#reopen();
-      if (version === baseVersion + 1) return version;
+    }
+    // Whether it was kept is known once the database is opened again. If it was not, it is tried once more.
+    const { version } = await this.#reopen();
+    if (version === baseVersion + 1) return version;
+    try {
+      return await this.#store.commit(baseVersion, changes, entry);
+    } catch (error) {
+      this.#isInDoubt = isInDoubt(error);
       throw error;
     }
   }
@@ -64,6 +77,7 @@ export class StoreLedger implements Ledger, Keeper {
   }
 
   explainError(error: unknown): ControlError | null {
+    if (error instanceof LedgerAheadError) return new ControlError('aborted', error.message);
     if (error instanceof EnvironmentError) {
       return new ControlError('failed-precondition', error.message, null, { cause: error });
     }
@@ -78,10 +92,14 @@ export class StoreLedger implements Ledger, Keeper {
     return this.#store.close();
   }
 
-  async #reopen(): Promise<number | null> {
+  async #reopen(): Promise<StoredTraffic> {
+    this.#isInDoubt = true;
     await this.#store.close();
     this.#store = await Store.open(this.#path);
-    return (await this.#store.load())?.version ?? null;
+    const stored = await this.#store.load();
+    assert(stored !== null, 'a database that was seeded is empty');
+    this.#isInDoubt = false;
+    return stored;
   }
 }
 

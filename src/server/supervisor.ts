@@ -19,13 +19,26 @@ import type { Logger } from '../telemetry/logger.ts';
 import { AddressError, connectionLimit, reserveAddress } from './addresses.ts';
 import { Fleet } from './fleet.ts';
 import type { Binding, WorkerStart } from './messages.ts';
-import type { StoredChange } from '../store/store.ts';
-import { TrafficState } from './traffic-state.ts';
+import type { StoredChange, StoredTraffic } from '../store/store.ts';
+import { storedDiff, TrafficState } from './traffic-state.ts';
 
 /** Keeps what was committed. The store does it; without a database nothing is kept beyond the process. */
 export interface Ledger {
   /** Makes the changes durable and answers the version they lead to; rejects having kept nothing. */
   commit(baseVersion: number, changes: readonly StoredChange[], entry: LedgerEntry): Promise<number>;
+}
+
+/** The ledger holds a version that nobody was told of: a commit whose outcome was in doubt had been kept. */
+export class LedgerAheadError extends Error {
+  readonly stored: StoredTraffic;
+
+  constructor(stored: StoredTraffic) {
+    super(
+      'an earlier change had been kept after all and is served now; look at the configuration and try again',
+    );
+    this.name = 'LedgerAheadError';
+    this.stored = stored;
+  }
 }
 
 /** For the audit log. */
@@ -189,7 +202,14 @@ export class Supervisor {
   }
 
   /** Reads the GeoIP database again. A bad file is logged and the old one stays. Answers whether it was read. */
-  async reloadGeoip(): Promise<boolean> {
+  reloadGeoip(): Promise<boolean> {
+    // In turn with changes: one of them may name another file.
+    const result = this.#queue.then(() => this.#reloadGeoip());
+    this.#queue = result.catch(() => {});
+    return result;
+  }
+
+  async #reloadGeoip(): Promise<boolean> {
     const { logger } = this.#options;
     const path = this.#state.geoipDatabase;
     if (path === null) {
@@ -256,6 +276,29 @@ export class Supervisor {
   async #change({ changes, entry, disconnect }: ChangePlan): Promise<ChangeResult> {
     if (this.isDraining) throw new EnvironmentError('the server is shutting down');
     if (changes.length === 0) return { version: this.#version, disconnected: 0 };
+    const { ledger } = this.#options;
+    try {
+      return await this.#carryOut(changes, disconnect, (base) => {
+        return ledger === null ? Promise.resolve(base + 1) : ledger.commit(base, changes, entry);
+      });
+    } catch (error) {
+      if (error instanceof LedgerAheadError) await this.#catchUp(error.stored);
+      throw error;
+    }
+  }
+
+  /** Serves what the ledger turned out to hold. */
+  async #catchUp({ version, traffic }: StoredTraffic): Promise<void> {
+    const changes = storedDiff(this.#state.settings, traffic);
+    this.#options.logger.warn('an earlier change had been kept after all: serving it', { version });
+    await this.#carryOut(changes, null, () => Promise.resolve(version));
+  }
+
+  async #carryOut(
+    changes: readonly StoredChange[],
+    disconnect: FirewallRule | null,
+    commit: (base: number) => Promise<number>,
+  ): Promise<ChangeResult> {
     const rows = await toRows(changes);
     const added = await this.#reserveAdded(changes);
     const problem = await this.#fleet.prepare(added);
@@ -263,10 +306,9 @@ export class Supervisor {
       for (const { slot } of added) this.#slots.retire(slot);
       throw new EnvironmentError(problem);
     }
-    const base = this.#version;
-    let version = base + 1;
+    let version: number;
     try {
-      if (this.#options.ledger !== null) version = await this.#options.ledger.commit(base, changes, entry);
+      version = await commit(this.#version);
     } catch (error) {
       this.#fleet.send({ kind: 'discard' });
       for (const { slot } of added) this.#slots.retire(slot);

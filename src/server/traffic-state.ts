@@ -3,6 +3,7 @@
  * plain settings for whoever wants all of them (a new worker, GetConfig), made when asked for.
  */
 import { assert } from '../core/errors.ts';
+import { diffTraffic } from '../model/change.ts';
 import type { FirewallRuleType } from '../model/rule-id.ts';
 import type {
   FirewallSettings,
@@ -156,4 +157,12 @@ export class TrafficState {
       rateLimit: this.#rateLimit,
     };
   }
+}
+
+/** What turns one into the other, as it is stored. */
+export function storedDiff(before: TrafficSettings, after: TrafficSettings): StoredChange[] {
+  const changes = diffTraffic(before, after).filter((change) => change.kind !== 'geoip-set');
+  const path = after.firewall.geoipDatabase;
+  // The database comes first: a country rule needs it.
+  return path === before.firewall.geoipDatabase ? changes : [{ kind: 'geoip-path-set', path }, ...changes];
 }
