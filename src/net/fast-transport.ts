@@ -20,6 +20,11 @@ import {
 import { bindServer } from './listen.ts';
 import { endOfFile, type ConnectRequest, type Handle, type Native, type WriteRequest } from './native.ts';
 
+/**
+ * Up to this length bytes are written as a string: making one and the handle's write of it cost less than a call
+ * through FFI, and what can not be sent at once is copied on the way (bench: exchange).
+ */
+const stringBytesMax = 2048;
 /** Views of the shared buffer are kept for reads up to this long: making one costs as much as a small system call. */
 const viewBytesMax = 2048;
 
@@ -27,6 +32,8 @@ export class FastTransport implements Transport {
   readonly name = 'fast';
   readonly native: Native;
   readonly #views: (HostBytes | undefined)[] = [];
+  /** Nearly every write finishes at once; one request serves them all. */
+  #request: WriteRequest | undefined;
 
   constructor(native: Native) {
     this.native = native;
@@ -47,6 +54,19 @@ export class FastTransport implements Transport {
 
   connect(target: ConnectTarget, observer: ConnectObserver): ConnectAttempt {
     return new HandleConnect(this, target, observer);
+  }
+
+  /** A request for one write of a handle, which keeps it only when the write must wait. */
+  takeRequest(): WriteRequest {
+    const request = this.#request ?? this.native.newWrite();
+    this.#request = undefined;
+    request.oncomplete = onHandleWritten;
+    return request;
+  }
+
+  returnRequest(request: WriteRequest): void {
+    request.held = undefined;
+    this.#request = request;
   }
 
   /** The first `length` bytes of the shared buffer. */
@@ -91,6 +111,10 @@ class HandleChannel implements Channel {
     if (this.isClosed) return true;
     const native = this.#transport.native;
     if (bytes.buffer !== native.shared.buffer) return this.#enqueue(bytes);
+    if (bytes.length <= stringBytesMax) {
+      const request = this.#transport.takeRequest();
+      return this.#finish(request, this.#handle.writeLatin1String(request, bytes.latin1Slice()));
+    }
     let sent = 0;
     if (this.#writesQueued === 0) {
       sent = native.sendShared(this.#fd, bytes.byteOffset, bytes.length);
@@ -167,20 +191,21 @@ class HandleChannel implements Channel {
 
   /** Gives memory that stays unchanged to libuv, which writes now what it can. */
   #enqueue(bytes: HostBytes): boolean {
-    const native = this.#transport.native;
-    const request = native.newWrite();
-    request.oncomplete = onHandleWritten;
-    request.channel = this;
+    const request = this.#transport.takeRequest();
     request.held = bytes;
-    const status = this.#handle.writeBuffer(request, bytes);
-    if (status < 0) {
-      // The failure is reported from the event loop, like every other: not from inside the caller's call.
-      this.#writesQueued++;
-      setImmediate(failWrite, this, status);
-      return false;
+    return this.#finish(request, this.#handle.writeBuffer(request, bytes));
+  }
+
+  /** After a write of the handle. True when nothing of it waits: the request is free again then. */
+  #finish(request: WriteRequest, status: number): boolean {
+    if (status === 0 && !this.#transport.native.lastWriteWasAsync()) {
+      this.#transport.returnRequest(request);
+      return true;
     }
-    if (!native.lastWriteWasAsync()) return true;
     this.#writesQueued++;
+    request.channel = this;
+    // A failure is reported from the event loop, like every other: not from inside the caller's call.
+    if (status !== 0) setImmediate(failWrite, this, status);
     return false;
   }
 

@@ -5,10 +5,10 @@
  * system calls on their descriptors (`node:ffi`). `loadNative` tries each piece once at start; when one is
  * missing or behaves differently, it answers why, and the public transport serves instead.
  *
- * Why `send` by FFI rather than the handle's own write: all sockets of a worker read into one shared buffer
- * (DESIGN §7 rule 2). A handle's write that can not finish keeps pointing into that buffer until the kernel
- * has room, while the next read overwrites it. `send` answers how much the kernel took, so that only the rest
- * is copied out.
+ * Why `send` by FFI rather than the handle's own write: all sockets of a worker read into one shared buffer.
+ * A handle's write that can not finish keeps pointing into that buffer until the kernel has room, while the next
+ * read overwrites it. `send` answers how much the kernel took, so that only the rest is copied out. Short pieces
+ * go as strings, which the handle copies by itself where it must (docs/decisions/0001-fast-sockets.md).
  */
 import { getSystemErrorName } from 'node:util';
 import type { HostBytes } from '../core/bytes.ts';
@@ -30,6 +30,7 @@ export interface Handle {
   readStop(): number;
   useUserBuffer(buffer: Uint8Array): void;
   writeBuffer(request: WriteRequest, bytes: Uint8Array): number;
+  writeLatin1String(request: WriteRequest, text: string): number;
   shutdown(request: ShutdownRequest): number;
   close(callback?: () => void): void;
   reset?(callback?: () => void): number;
@@ -40,8 +41,9 @@ export interface Handle {
 
 export interface WriteRequest {
   oncomplete: ((this: WriteRequest, status: number) => void) | undefined;
-  /** Ours: keeps the bytes alive while libuv writes them, and finds the channel again. */
+  /** Ours: keeps the bytes alive while libuv writes them. */
   held: Uint8Array | undefined;
+  /** Ours: finds the channel again. */
   channel: unknown;
 }
 
@@ -60,7 +62,7 @@ export interface Native {
   readonly shared: HostBytes;
   /** After `onread`: the bytes read, or a negative libuv error. */
   readBytesOrError(): number;
-  /** After `writeBuffer`: true when libuv queued some of the bytes. */
+  /** After a write of the handle: true when libuv queued some of the bytes, and the request with them. */
   lastWriteWasAsync(): boolean;
   newTcp(): Handle;
   newPipe(): Handle;
@@ -119,9 +121,9 @@ export async function loadNative(): Promise<Native | string> {
     const pipe = binding('pipe_wrap') as PipeBinding;
     const stream = binding('stream_wrap') as StreamBinding;
     const probe = new tcp.TCP(tcp.constants.SOCKET);
-    const missing = (['useUserBuffer', 'readStart', 'writeBuffer', 'shutdown', 'reset'] as const).filter(
-      (method) => typeof probe[method] !== 'function',
-    );
+    const missing = (
+      ['useUserBuffer', 'readStart', 'writeBuffer', 'writeLatin1String', 'shutdown', 'reset'] as const
+    ).filter((method) => typeof probe[method] !== 'function');
     probe.close();
     if (missing.length > 0) return `this Node.js has TCP handles without ${missing.join(', ')}`;
     return assemble(tcp, pipe, stream, await import('node:ffi'));
