@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { test } from 'node:test';
+import { mock, test } from 'node:test';
 import type { TrafficSettings } from '../model/settings.ts';
 import { Store, StoreError, type StoredChange } from '../store/store.ts';
 import { StoreLedger } from './store-ledger.ts';
@@ -25,19 +25,24 @@ function block(value: string): StoredChange[] {
   return [{ kind: 'firewall-put', rule: { type: 'ip', value } }];
 }
 
-/** Runs `work` while `Store.prototype.commit` is `replacement`. */
+const unpatched = Reflect.get(Store.prototype, 'commit') as Store['commit'];
+
+/** Runs `work` while every commit of a store goes through `replacement`. */
 async function withCommit<T>(
   replacement: (original: Store['commit'], ...args: Parameters<Store['commit']>) => Promise<number>,
   work: () => Promise<T>,
 ): Promise<T> {
-  const original = Store.prototype.commit;
-  Store.prototype.commit = function (this: Store, ...args) {
-    return replacement(original.bind(this), ...args);
-  };
+  const mocked = mock.method(
+    Store.prototype,
+    'commit',
+    function (this: Store, ...args: Parameters<Store['commit']>) {
+      return replacement((...again) => Reflect.apply(unpatched, this, again), ...args);
+    },
+  );
   try {
     return await work();
   } finally {
-    Store.prototype.commit = original;
+    mocked.mock.restore();
   }
 }
 
