@@ -15,7 +15,6 @@ import {
   type EventFilter,
   type Explanation,
   type ExplainQuery,
-  type FirewallInput,
   type FirewallRuleInput,
   type ListenerInput,
   type ListenerStatus,
@@ -48,6 +47,7 @@ import {
 import type { ListenerOptions } from '../model/snapshot.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { describeChanges } from './change-lines.ts';
+import { fileListener, fileRoute, fileTraffic } from './control-input.ts';
 import { EventHub } from './event-hub.ts';
 import { explain, ExplainError } from './explain.ts';
 import type { BoundListener, ChangePlan, ChangeResult, Supervisor } from './supervisor.ts';
@@ -478,52 +478,4 @@ function samePolicy(a: PolicySettings, b: PolicySettings): boolean {
 
 function canonicalName(text: string): string {
   return readListener({ addr: text }, null).value?.name ?? text;
-}
-
-/** The file's key names for what the API calls otherwise; an empty string is an absent field. */
-function fileRoute(route: RouteInput): object {
-  return {
-    hostname: route.hostname,
-    backend: route.backend,
-    ...present('mode', route.mode),
-    ...present('send_proxy_protocol', route.sendProxyProtocol),
-    ...present('tls_cert', route.tlsCert),
-    ...present('tls_key', route.tlsKey),
-    ...present('backend_tls', route.backendTls),
-    ...present('policies', route.policies),
-  };
-}
-
-function fileListener(listener: ListenerInput): object {
-  return {
-    addr: listener.addr,
-    ...present('proxy_protocol', listener.proxyProtocol),
-    ...present('proxy_protocol_from', listener.proxyProtocolFrom),
-    ...present('max_connections', listener.maxConnections),
-    ...present('default_backend', listener.defaultBackend),
-    routes: (listener.routes ?? []).map(fileRoute),
-  };
-}
-
-function fileFirewall({ geoipDb, rules, allowed, rateLimit }: FirewallInput): object {
-  const values = (type: FirewallRuleInput['type']): string[] => {
-    return rules.filter((rule) => rule.type === type).map(({ value }) => value);
-  };
-  const isLimited = rateLimit !== undefined && rateLimit.connections !== 0;
-  return {
-    ...present('geoip_db', geoipDb),
-    blocked_ips: values('ip'),
-    blocked_cidrs: values('cidr'),
-    blocked_countries: values('country'),
-    allowed_cidrs: allowed,
-    ...(isLimited ? { rate_limit: rateLimit.connections, ...present('rate_window', rateLimit.window) } : {}),
-  };
-}
-
-function fileTraffic({ listeners, firewall }: ConfigInput): object {
-  return { listeners: listeners.map(fileListener), firewall: fileFirewall(firewall) };
-}
-
-function present(key: string, value: unknown): object {
-  return value === undefined || value === '' ? {} : { [key]: value };
 }
