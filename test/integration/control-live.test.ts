@@ -41,12 +41,15 @@ test(`${mutationCount} changes disturb none of ${streamCount} connections`, asyn
   const { portcullis, admin } = server;
 
   const places = [listenerAddr, doomedAddr].map((addr) => ({
+    listener: addr,
     port: portcullis.port(addr),
     host: addr.slice(0, -2),
   }));
   const streams: EchoStream[] = [];
+  const listeners: string[] = [];
   for (let index = 0; index < streamCount; index++) {
-    const { port, host } = places[index % 2]!;
+    const { listener, port, host } = places[index % 2]!;
+    listeners.push(listener);
     const name = index % 4 < 2 ? 'stays.example' : 'goes.example';
     streams.push(await EchoStream.open(port, name, streamCount, { host }));
   }
@@ -65,7 +68,7 @@ test(`${mutationCount} changes disturb none of ${streamCount} connections`, asyn
   await new Promise((resolve) => setTimeout(resolve, 2 * streamCount));
   const before = streams.reduce((sum, { exchanges }) => sum + exchanges, 0);
   await Promise.all(streams.map((stream) => stream.end()));
-  await assertAccounts(server, streams);
+  await assertAccounts(server, streams, listeners);
   t.diagnostic(
     `${(mutationCount / (tookMs / 1000)).toFixed(0)} changes a second; ${before} exchanges on the connections`,
   );
@@ -104,9 +107,13 @@ async function mutate(admin: AdminClient, writer: number, step: number, backend:
 }
 
 /** The log tells of each connection that it was served, and every byte of it. */
-async function assertAccounts({ portcullis }: Controlled, streams: readonly EchoStream[]): Promise<void> {
-  for (const { peer, bytes } of streams) {
-    const line = await portcullis.connection(peer.address);
+async function assertAccounts(
+  { portcullis }: Controlled,
+  streams: readonly EchoStream[],
+  listeners: readonly string[],
+): Promise<void> {
+  for (const [index, { peer, bytes }] of streams.entries()) {
+    const line = await portcullis.connection(peer.address, listeners[index]);
     assert.deepEqual([line.reason, line.bytes_in, line.bytes_out], ['client-closed', bytes, bytes]);
   }
   const unexpected = portcullis.lines.filter(({ level }) => level === 'error' || level === 'fatal');

@@ -151,9 +151,15 @@ export class Portcullis implements AsyncDisposable {
     return found as L;
   }
 
-  /** The line of the connection that came from this client: `127.0.0.1:4711`. */
-  async connection(client: string): Promise<ConnectionLine> {
-    return this.line<ConnectionLine>((line) => line.msg === 'connection' && line['client'] === client);
+  /**
+   * The line of the connection that came from this client, `127.0.0.1:4711`. Where there are several listeners name
+   * one: the system gives the same port to connections that go to different addresses.
+   */
+  async connection(client: string, listener?: string): Promise<ConnectionLine> {
+    return this.line<ConnectionLine>((line) => {
+      const isListener = listener === undefined || line['listener'] === listener;
+      return line.msg === 'connection' && line['client'] === client && isListener;
+    });
   }
 
   /** Waits for something that the log brings about. */
