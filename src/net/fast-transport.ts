@@ -25,19 +25,19 @@ import { endOfFile, type ConnectRequest, type Handle, type Native, type WriteReq
  * through FFI, and what can not be sent at once is copied on the way (bench: exchange).
  */
 const stringBytesMax = 2048;
+
 /** Views of the shared buffer are kept for reads up to this long: making one costs as much as a small system call. */
 const viewBytesMax = 2048;
 
 export class FastTransport implements Transport {
   readonly name = 'fast';
   readonly native: Native;
-  readonly #views: (HostBytes | undefined)[] = [];
+  readonly #views: (HostBytes | undefined)[] = Array.from({ length: viewBytesMax + 1 });
   /** Nearly every write finishes at once; one request serves them all. */
   #request: WriteRequest | undefined;
 
   constructor(native: Native) {
     this.native = native;
-    this.#views = Array.from({ length: viewBytesMax + 1 });
   }
 
   async listen(host: string, port: number, onAccept: (channel: Channel) => void): Promise<Acceptor> {
