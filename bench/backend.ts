@@ -2,7 +2,9 @@
 // the two), as a process of its own when the machine has a third core.
 
 import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
 import { createServer, type AddressInfo } from 'node:net';
+import { createInterface } from 'node:readline';
 import type { Cores } from './machine.ts';
 import type { Processes } from './processes.ts';
 
@@ -19,7 +21,7 @@ export class Backend {
   }
 
   static async start(generator: string, cores: Cores, processes: Processes): Promise<Backend> {
-    const ports = await freePorts(HOSTNAMES.length);
+    const ports = await reservePorts(generator, HOSTNAMES.length, cores.load, processes);
     if (cores.backend === cores.load) return new Backend(ports, undefined);
     const args = ['--job', 'backend', '--backends', ports.join(',')];
     const own = processes.start(generator, args, { core: cores.backend });
@@ -36,13 +38,23 @@ export class Backend {
   }
 }
 
-/** Ports that were free a moment ago, all different since they are held together. */
-export async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer());
-  await Promise.all(
-    servers.map((server) => new Promise<void>((resolve) => server.listen(0, '127.0.0.1', () => resolve()))),
-  );
-  const ports = servers.map((server) => (server.address() as AddressInfo).port);
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return ports;
+/** Free ports that stay ours until `processes` ends: between two runs nobody listens, and nobody else may take them. */
+async function reservePorts(
+  generator: string,
+  count: number,
+  core: number,
+  processes: Processes,
+): Promise<number[]> {
+  const holder = processes.start(generator, ['--job', 'reserve', '--connections', String(count)], { core });
+  const [line] = (await once(createInterface({ input: holder.stdout! }), 'line')) as [string];
+  return line.split(',').map(Number);
+}
+
+/** A port that was free a moment ago, for a peer that listens at once. */
+export async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', () => resolve()));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
 }

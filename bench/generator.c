@@ -44,8 +44,9 @@ enum {
   OPENING_MAX = 256,         /* connections of the first wave in flight at once */
 };
 
-enum job { JOB_EXCHANGE, JOB_CONNECTION, JOB_DOWNLOAD, JOB_UPLOAD, JOB_LATENCY, JOB_IDLE, JOB_BACKEND };
-static const char *const job_names[] = {"exchange", "connection", "download", "upload", "latency", "idle", "backend"};
+enum job { JOB_EXCHANGE, JOB_CONNECTION, JOB_DOWNLOAD, JOB_UPLOAD, JOB_LATENCY, JOB_IDLE, JOB_BACKEND, JOB_RESERVE };
+static const char *const job_names[] = {"exchange", "connection", "download", "upload",
+                                        "latency",  "idle",       "backend",  "reserve"};
 
 enum role { ROLE_FREE, ROLE_LISTENER, ROLE_CLIENT, ROLE_BACKEND };
 
@@ -265,6 +266,24 @@ static void backend_listen(void) {
     if (fd < 0 || bind(fd, (void *)&address, sizeof address) < 0 || listen(fd, 4096) < 0) die(2, "backend listen");
     adopt(fd, ROLE_LISTENER, EPOLLIN);
   }
+}
+
+/*
+ * Binds `count` free ports without listening, and prints them. While this process lives, nobody is given one of
+ * them by chance, neither to listen on nor to connect from; who names the port, with SO_REUSEADDR, may have it.
+ */
+static void reserve_ports(int count) {
+  for (int i = 0; i < count; i++) {
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    struct sockaddr_in address = loopback(1, 0);
+    socklen_t length = sizeof address;
+    if (fd < 0 || bind(fd, (void *)&address, length) < 0) die(2, "reserve a port");
+    if (getsockname(fd, (void *)&address, &length) < 0) die(2, "reserve a port");
+    printf(i == 0 ? "%d" : ",%d", ntohs(address.sin_port));
+  }
+  puts("");
+  fflush(stdout);
 }
 
 /* ---- client ------------------------------------------------------------------------------------------ */
@@ -571,6 +590,11 @@ int main(int argc, char **argv) {
   errno = 0;
   for (int i = 1; i + 1 < argc; i += 2) parse_argument(argv[i], argv[i + 1]);
   if (connections < 1 || connections > FD_MAX / 4 || sources < 1 || sources > 200) die(1, "arguments out of range");
+  if (job == JOB_RESERVE) {
+    reserve_ports(connections);
+    while (getchar() != EOF) {}
+    return 0;
+  }
   if (job != JOB_BACKEND && (target_count == 0 || head_count == 0)) die(1, "--targets and --hellos are needed");
   signal(SIGPIPE, SIG_IGN);
   epoll_fd = epoll_create1(EPOLL_CLOEXEC);

@@ -4,7 +4,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { freePorts, HOSTNAMES } from './backend.ts';
+import { freePort, HOSTNAMES } from './backend.ts';
 import type { Target } from './load.ts';
 import { descriptorsMax, nginxStreamModule } from './machine.ts';
 import { acceptsConnections, type Processes } from './processes.ts';
@@ -75,10 +75,10 @@ const launches: Record<PeerName, (peer: Peer, port: number, base: string, place:
 
 /** Starts one proxy and waits until it accepts. Throws, with the end of its output, when it does not. */
 export async function startPeer(peer: Peer, place: PeerPlace): Promise<RunningPeer> {
-  const [port] = await freePorts(1);
+  const port = await freePort();
   const base = join(place.directory, `${peer.label.replace(' ', '-')}-${port}`);
-  const launch = launches[peer.name](peer, port!, base, place);
-  return startLaunched(peer, launch, port!, base, place);
+  const launch = launches[peer.name](peer, port, base, place);
+  return startLaunched(peer, launch, port, base, place);
 }
 
 /** Starts Portcullis on a configuration of the caller's, which must listen on `port`. */

@@ -2,7 +2,7 @@
 // connection then costs, and what one look-up costs in the very tables that the data path uses.
 
 import { cpuUsPerUnit, jobOf, type Bench, type Figure, type Sample } from '../figure.ts';
-import { HOSTNAMES, freePorts } from '../backend.ts';
+import { HOSTNAMES, freePort } from '../backend.ts';
 import { BLOCKED_CIDRS, portcullisConfig, startPortcullis } from '../peers.ts';
 import { parseCidr, parseIp, type Cidr } from '../../src/core/ip.ts';
 import { CidrTable } from '../../src/model/cidr-table.ts';
@@ -40,12 +40,12 @@ async function measureTables(bench: Bench): Promise<Sample> {
 }
 
 async function measureStart(bench: Bench, count: number): Promise<Sample> {
-  const [port] = await freePorts(1);
+  const port = await freePort();
   const { backendPorts } = bench.place;
   const served = HOSTNAMES.map((hostname, i) => [hostname, backendPorts[i]!] as const);
   const others = manyHostnames(count - served.length).map((name) => [name, backendPorts[0]!] as const);
-  const config = portcullisConfig(port!, [...served, ...others], [...BLOCKED_CIDRS, ...manyCidrs(count)]);
-  const running = await startPortcullis(config, port!, bench.place);
+  const config = portcullisConfig(port, [...served, ...others], [...BLOCKED_CIDRS, ...manyCidrs(count)]);
+  const running = await startPortcullis(config, port, bench.place);
   const job = jobOf(bench, 'connection', { connections: 64, sources: 60 });
   const result = await bench.load.run(running.target, job);
   await running.stop();
