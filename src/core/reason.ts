@@ -78,6 +78,116 @@ export const reasons = {
   },
   draining: { outcome: 'refused', meaning: 'The server was shutting down before a backend was reached.' },
 
+  // --- HTTP: what became of a request, or of a connection that carries requests ---
+  answered: { outcome: 'served', meaning: 'The backend answered and the client has the whole answer.' },
+  'tunnel-closed': { outcome: 'served', meaning: 'A WebSocket or CONNECT tunnel ran and was closed.' },
+  'session-closed': { outcome: 'served', meaning: 'An HTTP connection served its requests and was closed.' },
+  'keep-alive-timeout': {
+    outcome: 'served',
+    meaning: 'An HTTP connection had no request for keep_alive_timeout.',
+  },
+  redirected: { outcome: 'served', meaning: 'Plain HTTP was redirected to https.' },
+  'client-cancelled': {
+    outcome: 'failed',
+    meaning: 'The client gave up the request before its answer was complete.',
+  },
+
+  'tls-handshake-failed': { outcome: 'refused', meaning: 'The TLS handshake with the client failed.' },
+  'tls-handshake-timeout': {
+    outcome: 'refused',
+    meaning: 'The TLS handshake was not complete within tls_handshake_timeout.',
+  },
+  'tls-handshake-limit': {
+    outcome: 'refused',
+    meaning: 'As many TLS handshakes as handshakes_max were under way.',
+  },
+  'tls-client-certificate': {
+    outcome: 'refused',
+    meaning: 'The client showed no certificate, or none that client_ca signed.',
+  },
+  'tls-unavailable': {
+    outcome: 'failed',
+    meaning: 'The certificate or key of the route could not be loaded.',
+  },
+
+  'request-malformed': { outcome: 'refused', meaning: 'The request broke the specification (400).' },
+  'request-ambiguous': {
+    outcome: 'refused',
+    meaning:
+      'Two parsers could read the request differently: lengths, encodings or hosts that disagree (400).',
+  },
+  'request-timeout': {
+    outcome: 'refused',
+    meaning: 'The request did not arrive in time, or too slowly (408).',
+  },
+  'target-oversized': {
+    outcome: 'refused',
+    meaning: 'The request target was longer than target_bytes_max (414).',
+  },
+  'head-oversized': {
+    outcome: 'refused',
+    meaning:
+      'The request head was larger than head_bytes_max or had more than header_count_max fields (431).',
+  },
+  'body-oversized': {
+    outcome: 'refused',
+    meaning: 'The request body was larger than a policy or a filter allows (413).',
+  },
+  'expectation-failed': {
+    outcome: 'refused',
+    meaning: 'The request expects something other than 100-continue (417).',
+  },
+  'method-refused': {
+    outcome: 'refused',
+    meaning: 'The method is not served here: CONNECT on ingress, or one that allow_methods leaves out (405).',
+  },
+  'version-refused': {
+    outcome: 'refused',
+    meaning: 'The request names a version of HTTP that is not served (505).',
+  },
+  misdirected: {
+    outcome: 'refused',
+    meaning: 'The request names a host whose TLS policy differs from that of its connection (421).',
+  },
+  'loop-detected': {
+    outcome: 'refused',
+    meaning: 'The request had passed through this server before (508).',
+  },
+  'user-agent-blocked': {
+    outcome: 'refused',
+    meaning: 'A block_user_agent policy refused the request (403).',
+  },
+  'header-missing': { outcome: 'refused', meaning: 'A require_header policy refused the request (403).' },
+  'request-rate-limited': { outcome: 'refused', meaning: 'A rate_limit policy refused the request (429).' },
+  'http2-protocol-error': { outcome: 'refused', meaning: 'The client broke HTTP/2.' },
+  'http2-abuse': {
+    outcome: 'refused',
+    meaning: 'The client crossed a limit that keeps HTTP/2 from being abused (ENHANCE_YOUR_CALM).',
+  },
+
+  'upstream-limit': {
+    outcome: 'failed',
+    meaning: 'Every connection to the backend was in use and the queue full (503).',
+  },
+  'upstream-timeout': {
+    outcome: 'failed',
+    meaning:
+      'The backend did not begin to answer within response_timeout, or the deadline of the request passed (504).',
+  },
+  'upstream-reset': {
+    outcome: 'failed',
+    meaning: 'The backend ended the connection or the stream before its answer was complete (502).',
+  },
+  'upstream-malformed': {
+    outcome: 'failed',
+    meaning: 'The answer of the backend broke the specification (502).',
+  },
+  'upstream-tls-failed': {
+    outcome: 'failed',
+    meaning: 'The TLS handshake with the backend failed, or its certificate did not verify (502).',
+  },
+  'body-stalled': { outcome: 'failed', meaning: 'A body made no progress for body_idle_timeout.' },
+
   'name-not-found': { outcome: 'failed', meaning: 'The name of the backend has no address.' },
   'name-timeout': { outcome: 'failed', meaning: 'DNS did not answer for the name of the backend in time.' },
   'name-failed': { outcome: 'failed', meaning: 'DNS failed for the name of the backend.' },

@@ -5,6 +5,15 @@
  * what a store owns and the admin API changes at run time. Past `src/config` nothing re-checks them.
  */
 
+import type {
+  BackendProtocol,
+  BackendTlsSettings,
+  HeaderRules,
+  HttpSettings,
+  ListenerProtocol,
+  RouteTlsSettings,
+} from './http-settings.ts';
+
 /** Where a listener binds. `host` is an IP literal without brackets; `''` is every address, v6 and v4. */
 export interface ListenAddress {
   readonly host: string;
@@ -29,14 +38,24 @@ export type EndpointAddress =
 
 export type RouteMode = 'l4' | 'l7';
 
-/** What a policy refuses: a user agent that contains `value`, or a request without the header named `value`. */
-export const policyTypes = ['block_user_agent', 'require_header'] as const;
+/**
+ * What a policy refuses: a user agent that contains the value, a request without the header it names, a method
+ * that it does not list (`GET,HEAD`), a body above it (`10MiB`), or more requests than it allows of one key
+ * (`100/1m` by client address, `100/1m by x-api-key` by a header).
+ */
+export const policyTypes = [
+  'block_user_agent',
+  'require_header',
+  'allow_methods',
+  'max_body',
+  'rate_limit',
+] as const;
 export type PolicyType = (typeof policyTypes)[number];
 
 /** An L7 policy. (route, type, value) is unique. */
 export interface PolicySettings {
   readonly type: PolicyType;
-  /** Not empty, at most 1,024 characters; for require_header a header name in lower case. */
+  /** Not empty, at most 1,024 characters, in the canonical form of its type (config's policy-values.ts). */
   readonly value: string;
 }
 
@@ -51,18 +70,25 @@ export const policiesPerRouteMax = 256;
 export type SecretReference = string;
 
 export interface RouteSettings {
-  /** `app.example.com` or `*.example.com`, normalised by core's parseHostPattern. Unique on its listener. */
+  /** `app.example.com` or `*.example.com`, normalised by core's parseHostPattern. */
   readonly hostname: string;
+  /**
+   * `/api`, matching `/api` and what lies below it; `''` matches every path. (hostname, pathPrefix) is unique on
+   * its listener. An l4 route has none, and its hostname no other route.
+   */
+  readonly pathPrefix: string;
   readonly mode: RouteMode;
   readonly backend: EndpointAddress;
   /** Begin the upstream connection with a PROXY protocol v2 header that names the real client. */
   readonly sendProxyProtocol: boolean;
-  /** PEM chain that an l7 route presents: an absolute path. Null on l4 routes. */
-  readonly tlsCert: string | null;
-  /** Its private key. Null on l4 routes. */
-  readonly tlsKey: SecretReference | null;
-  /** Speak TLS to the backend of an l7 route. */
-  readonly backendTls: boolean;
+  /** How an l7 route terminates TLS. Null on l4 routes, and on listeners with `protocol` http. */
+  readonly tls: RouteTlsSettings | null;
+  readonly backendProtocol: BackendProtocol;
+  readonly backendTls: BackendTlsSettings | null;
+  /** Also send `Forwarded` (RFC 7239), beside the X-Forwarded fields. */
+  readonly forwarded: boolean;
+  readonly requestHeaders: HeaderRules;
+  readonly responseHeaders: HeaderRules;
   /** In the order they are judged. On an l4 route they wait for the day it becomes l7. */
   readonly policies: readonly PolicySettings[];
 }
@@ -80,6 +106,11 @@ export interface ListenerSettings {
   readonly proxyProtocolFrom: readonly string[];
   /** Connections served at once, over all workers; 0 is no limit. */
   readonly maxConnections: number;
+  readonly protocol: ListenerProtocol;
+  /** Answer plain HTTP with a redirect to https. Only where `protocol` is http or auto. */
+  readonly redirectHttps: boolean;
+  /** Peers whose X-Forwarded fields are believed, as canonical CIDRs. */
+  readonly trustedProxies: readonly string[];
   /** Takes what no route matches, and hellos without a name. */
   readonly defaultBackend: EndpointAddress | null;
   readonly routes: readonly RouteSettings[];
@@ -158,6 +189,7 @@ export type AdminAddress =
 /** The configuration of the process itself. */
 export interface ProcessSettings {
   readonly server: ServerSettings;
+  readonly http: HttpSettings;
   readonly log: LogSettings;
   readonly database: DatabaseSettings;
   readonly admin: AdminSettings;
