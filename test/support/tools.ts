@@ -74,7 +74,7 @@ export class Daemon implements AsyncDisposable {
   }
 }
 
-const certificates = join(import.meta.dirname, '../../examples/sni-routing/certs');
+const certificates = join(import.meta.dirname, '../../examples/quick-start/certs');
 export const caFile = join(certificates, 'ca.pem');
 
 /**

@@ -1,11 +1,12 @@
 /**
- * The self-contained example behind `npm start`: two TLS backends, and Portcullis in front of them.
+ * The self-contained example behind `npm start`: three backends, and Portcullis in front of them.
  *
  * The certificates beside this file are for example.com alone and for trying things out; never trust their CA.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import { createServer as createHttpServer, type Server as HttpServer } from 'node:http';
 import { createServer, type Server } from 'node:https';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -17,17 +18,31 @@ const config = join(folder, 'portcullis.toml');
 const listener = { host: '127.0.0.1', port: 8443 };
 /** Signals this close together are one: a second one means "end at once". */
 const sameSignalMs = 500;
-const backends = [
+const tlsBackends = [
   { name: 'app', port: 9001 },
   { name: 'api', port: 9002 },
 ];
+const httpBackend = { name: 'www', port: 9003 };
 
-async function startBackend({ name, port }: (typeof backends)[number]): Promise<Server> {
+async function startTlsBackend({ name, port }: (typeof tlsBackends)[number]): Promise<Server> {
   const read = (ending: string): Buffer => readFileSync(join(folder, 'certs', `${name}.${ending}`));
   const server = createServer({ key: read('key'), cert: read('pem') }, (_request, response) => {
     response.end(`hello from ${name}, a backend that never saw Portcullis decrypt anything\n`);
   });
   server.listen(port, '127.0.0.1');
+  await once(server, 'listening');
+  return server;
+}
+
+/** Plain HTTP/1.1: what it says of the client it learnt from Portcullis. */
+async function startHttpBackend(): Promise<HttpServer> {
+  const server = createHttpServer(({ method, url, headers }, response) => {
+    const { 'x-forwarded-for': client, 'x-forwarded-proto': scheme } = headers;
+    response.end(
+      `hello from ${httpBackend.name}: ${method} ${url}, forwarded for ${String(client)} over ${String(scheme)}\n`,
+    );
+  });
+  server.listen(httpBackend.port, '127.0.0.1');
   await once(server, 'listening');
   return server;
 }
@@ -41,14 +56,18 @@ function tell(): void {
     [
       '',
       `  portcullis   ${host}:${port}   routes by the server name in the ClientHello`,
-      ...backends.map(
+      ...tlsBackends.map(
         ({ name, port }) => `  ${name.padEnd(10)}   127.0.0.1:${port}   a TLS backend, ${name}.example.com`,
       ),
+      `  ${httpBackend.name.padEnd(10)}   127.0.0.1:${httpBackend.port}   an HTTP backend, www.example.com: TLS ends in Portcullis`,
       '',
       'Try, in another terminal:',
       curl('app.example.com'),
       curl('api.example.com'),
       curl('v2.api.example.com'),
+      curl('www.example.com'),
+      `${curl('www.example.com')} -A BadBot    # 403: a policy`,
+      `  curl -i --resolve www.example.com:8080:${host} http://www.example.com:8080/    # a redirect to https`,
       `  openssl s_client -connect ${host}:${port} -servername app.example.com -CAfile ${ca} -brief </dev/null`,
       `  curl -k --resolve nobody.example.com:${port}:${host} https://nobody.example.com:${port}/    # reset: no-route`,
       '',
@@ -60,7 +79,7 @@ function tell(): void {
 }
 
 async function main(): Promise<void> {
-  const servers = await Promise.all(backends.map(startBackend));
+  const servers = await Promise.all([...tlsBackends.map(startTlsBackend), startHttpBackend()]);
   tell();
   // In a process group of its own: a terminal sends Ctrl-C to everyone in ours, and some runners pass it on as well.
   const portcullis = spawn(program, ['serve', '-c', config], { stdio: 'inherit', detached: true });
