@@ -232,9 +232,9 @@ export function routeMessage(route: RouteSettings): RouteFields {
     hostname: route.hostname,
     backend: formatEndpoint(route.backend),
     mode: route.mode,
-    tlsCert: route.tlsCert ?? '',
-    tlsKey: route.tlsKey ?? '',
-    backendTls: route.backendTls,
+    tlsCert: route.tls?.cert ?? '',
+    tlsKey: route.tls?.key ?? '',
+    backendTls: route.backendTls !== null,
     sendProxyProtocol: route.sendProxyProtocol,
     l7Policies: route.policies.map(policyInput),
   };

@@ -4,7 +4,7 @@ import { FirewallRuleType } from '../admin/gen/portcullis/v1/admin_pb.ts';
 import type { Config, Firewall, Listener, Route } from '../admin/gen/portcullis/v1/admin_pb.ts';
 import { parseEndpoint, parseListenAddress } from '../config/address.ts';
 import { parseDuration } from '../config/quantity.ts';
-import { policyTypes } from '../model/settings.ts';
+import { listenerDefaults, policyTypes, routeDefaults } from '../model/settings.ts';
 import type {
   EndpointAddress,
   FirewallSettings,
@@ -22,7 +22,7 @@ export function trafficOf({ listeners, firewall }: Config): TrafficSettings {
 
 function listenerOf(listener: Listener): ListenerSettings {
   return {
-    kind: 'ingress',
+    ...listenerDefaults,
     name: listener.addr,
     address: known(parseListenAddress(listener.addr), listener.addr),
     proxyProtocol: listener.proxyProtocol,
@@ -35,13 +35,13 @@ function listenerOf(listener: Listener): ListenerSettings {
 
 function routeOf(route: Route): RouteSettings {
   return {
+    ...routeDefaults,
     hostname: route.hostname,
     mode: route.mode === 'l7' ? 'l7' : 'l4',
     backend: endpointOf(route.backend),
     sendProxyProtocol: route.sendProxyProtocol,
-    tlsCert: route.tlsCert || null,
-    tlsKey: route.tlsKey || null,
-    backendTls: route.backendTls,
+    tls: tlsOf(route),
+    backendTls: route.backendTls ? { ca: null, serverName: null, insecure: false } : null,
     policies: route.l7Policies.map(({ type, value }): PolicySettings => {
       return {
         type: known(
@@ -52,6 +52,12 @@ function routeOf(route: Route): RouteSettings {
       };
     }),
   };
+}
+
+function tlsOf({ tlsCert: cert, tlsKey: key }: Route): RouteSettings['tls'] {
+  return cert === '' || key === ''
+    ? null
+    : { cert, key, clientCa: null, clientAuth: 'none', minVersion: '1.2' };
 }
 
 function firewallOf(firewall: Firewall | undefined): FirewallSettings {

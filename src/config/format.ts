@@ -67,9 +67,9 @@ function formatRoute(route: RouteSettings): Block[] {
     mode: route.mode === 'l4' ? null : route.mode,
     backend: formatEndpoint(route.backend),
     send_proxy_protocol: route.sendProxyProtocol,
-    tls_cert: route.tlsCert,
-    tls_key: route.tlsKey,
-    backend_tls: route.backendTls,
+    tls_cert: route.tls && route.tls.cert,
+    tls_key: route.tls && route.tls.key,
+    backend_tls: route.backendTls !== null,
   });
   return [['  [[listeners.routes]]', ...pairs], ...route.policies.map(formatPolicy)];
 }

@@ -4,6 +4,9 @@ import { assert } from '../core/errors.ts';
 import { formatCidr, hostCidr, parseIp } from '../core/ip.ts';
 import type { FirewallRule } from '../model/change.ts';
 import { formatEndpoint } from '../model/endpoint.ts';
+import { httpDefaults } from '../model/http-settings.ts';
+import type { RouteTlsSettings } from '../model/http-settings.ts';
+import { listenerDefaults, routeDefaults } from '../model/settings.ts';
 import type {
   AdminSettings,
   EndpointAddress,
@@ -29,6 +32,7 @@ export function toSettings(values: Values, cores: number): Settings {
   return {
     process: {
       server: toServer(server, cores),
+      http: httpDefaults,
       log: { level: known(log.level), format: known(log.format) },
       database: { path: known(database.path) },
       admin: toAdmin(admin),
@@ -68,7 +72,7 @@ export function toListener(listener: Values['listeners'][number]): ListenerSetti
   const address = known(listener.addr);
   const share = backendSharer();
   return {
-    kind: 'ingress',
+    ...listenerDefaults,
     name: formatListenAddress(address),
     address,
     proxyProtocol: known(listener.proxy_protocol),
@@ -98,15 +102,22 @@ const noPolicies: readonly PolicySettings[] = [];
 
 export function toRoute(route: RouteValues, share = (backend: EndpointAddress) => backend): RouteSettings {
   return {
+    ...routeDefaults,
     hostname: known(route.hostname),
     mode: known(route.mode),
     backend: share(known(route.backend)),
     sendProxyProtocol: known(route.send_proxy_protocol),
-    tlsCert: known(route.tls_cert),
-    tlsKey: known(route.tls_key),
-    backendTls: known(route.backend_tls),
+    tls: toTls(route),
+    backendTls: known(route.backend_tls) ? { ca: null, serverName: null, insecure: false } : null,
     policies: route.policies.length === 0 ? noPolicies : route.policies.map(toPolicy),
   };
+}
+
+function toTls(route: RouteValues): RouteTlsSettings | null {
+  const cert = known(route.tls_cert);
+  const key = known(route.tls_key);
+  if (cert === null || key === null) return null;
+  return { cert, key, clientCa: null, clientAuth: 'none', minVersion: '1.2' };
 }
 
 /** Header names are compared in lower case. */

@@ -5,6 +5,7 @@
  * what a store owns and the admin API changes at run time. Past `src/config` nothing re-checks them.
  */
 
+import { noHeaderRules } from './http-settings.ts';
 import type {
   BackendProtocol,
   BackendTlsSettings,
@@ -55,7 +56,7 @@ export type PolicyType = (typeof policyTypes)[number];
 /** An L7 policy. (route, type, value) is unique. */
 export interface PolicySettings {
   readonly type: PolicyType;
-  /** Not empty, at most 1,024 characters, in the canonical form of its type (config's policy-values.ts). */
+  /** Not empty, at most 1,024 characters, in the canonical form of its type (policy-value.ts). */
   readonly value: string;
 }
 
@@ -93,6 +94,20 @@ export interface RouteSettings {
   readonly policies: readonly PolicySettings[];
 }
 
+/** What a route is beside its name and backend when nobody says otherwise: the defaults of the file. */
+export const routeDefaults: Omit<RouteSettings, 'hostname' | 'backend'> = {
+  pathPrefix: '',
+  mode: 'l4',
+  sendProxyProtocol: false,
+  tls: null,
+  backendProtocol: 'h2c',
+  backendTls: null,
+  forwarded: false,
+  requestHeaders: noHeaderRules,
+  responseHeaders: noHeaderRules,
+  policies: [],
+};
+
 export type ListenerKind = 'ingress';
 
 export interface ListenerSettings {
@@ -115,6 +130,18 @@ export interface ListenerSettings {
   readonly defaultBackend: EndpointAddress | null;
   readonly routes: readonly RouteSettings[];
 }
+
+/** The same of a listener. */
+export const listenerDefaults: Omit<ListenerSettings, 'name' | 'address' | 'routes'> = {
+  kind: 'ingress',
+  proxyProtocol: false,
+  proxyProtocolFrom: [],
+  maxConnections: 0,
+  protocol: 'tls',
+  redirectHttps: false,
+  trustedProxies: [],
+  defaultBackend: null,
+};
 
 export interface RateLimitSettings {
   /** Connections one source may open per window. */

@@ -17,6 +17,7 @@ import {
   rateLimitRuleId,
   routeRuleId,
 } from './rule-id.ts';
+import { routeDefaults } from './settings.ts';
 import type {
   EndpointAddress,
   FirewallSettings,
@@ -115,13 +116,17 @@ export function prepareRoute(listener: string, settings: RouteSettings): Route {
   return {
     ruleId: routeRuleId(listener, settings.hostname),
     hostname: settings.hostname,
+    pathPrefix: settings.pathPrefix,
     mode: settings.mode,
     backend: settings.backend,
     backendName: formatEndpoint(settings.backend),
     sendProxyProtocol: settings.sendProxyProtocol,
-    tlsCert: settings.tlsCert,
-    tlsKey: settings.tlsKey,
+    tls: settings.tls,
+    backendProtocol: settings.backendProtocol,
     backendTls: settings.backendTls,
+    forwarded: settings.forwarded,
+    requestHeaders: settings.requestHeaders,
+    responseHeaders: settings.responseHeaders,
     policies: settings.policies,
   };
 }
@@ -195,16 +200,9 @@ function buildBlocked({ blockedCidrs, blockedIps }: FirewallSettings): CidrTable
 
 function prepareDefaultRoute(listener: string, backend: EndpointAddress): Route {
   return {
+    ...prepareRoute(listener, { ...routeDefaults, hostname: '-', backend }),
     ruleId: defaultBackendRuleId(listener),
     hostname: null,
-    mode: 'l4',
-    backend,
-    backendName: formatEndpoint(backend),
-    sendProxyProtocol: false,
-    tlsCert: null,
-    tlsKey: null,
-    backendTls: false,
-    policies: [],
   };
 }
 

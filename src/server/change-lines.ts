@@ -66,9 +66,8 @@ function describeRoute(route: RouteSettings): string {
   return [
     `${route.mode} ${formatEndpoint(route.backend)}`,
     ...(route.sendProxyProtocol ? ['send_proxy_protocol'] : []),
-    ...(route.backendTls ? ['backend_tls'] : []),
-    ...(route.tlsCert === null ? [] : [`tls_cert ${route.tlsCert}`]),
-    ...(route.tlsKey === null ? [] : [`tls_key ${route.tlsKey}`]),
+    ...(route.backendTls !== null ? ['backend_tls'] : []),
+    ...(route.tls === null ? [] : [`tls_cert ${route.tls.cert}`, `tls_key ${route.tls.key}`]),
     ...route.policies.map(describePolicy),
   ].join(', ');
 }

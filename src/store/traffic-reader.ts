@@ -1,6 +1,8 @@
 /** Rows → settings: the whole configuration, in the order in which it was written. */
 import type { DatabaseSync, SQLOutputValue } from 'node:sqlite';
 import type { FirewallRuleType } from '../model/rule-id.ts';
+import type { RouteTlsSettings } from '../model/http-settings.ts';
+import { listenerDefaults, routeDefaults } from '../model/settings.ts';
 import type {
   EndpointAddress,
   FirewallSettings,
@@ -39,6 +41,7 @@ function readListeners(db: DatabaseSync): ListenerSettings[] {
     .prepare('SELECT * FROM listeners ORDER BY id')
     .all()
     .map((row) => ({
+      ...listenerDefaults,
       kind: row['kind'] as ListenerKind,
       name: row['name'] as string,
       address: { host: row['host'] as string, port: row['port'] as number },
@@ -56,17 +59,24 @@ function readRoutes(db: DatabaseSync): Map<number, RouteSettings[]> {
   const routes = new Map<number, RouteSettings[]>();
   for (const row of db.prepare('SELECT * FROM routes ORDER BY id').iterate()) {
     append(routes, row['listener_id'] as number, {
+      ...routeDefaults,
       hostname: row['hostname'] as string,
       mode: row['mode'] as RouteMode,
       backend: readEndpoint(row, 'backend')!,
       sendProxyProtocol: row['send_proxy_protocol'] === 1,
-      tlsCert: row['tls_cert'] as string | null,
-      tlsKey: row['tls_key'] as string | null,
-      backendTls: row['backend_tls'] === 1,
+      tls: readTls(row),
+      backendTls: row['backend_tls'] === 1 ? { ca: null, serverName: null, insecure: false } : null,
       policies: policies.get(row['id'] as number) ?? [],
     });
   }
   return routes;
+}
+
+function readTls(row: Row): RouteTlsSettings | null {
+  const cert = row['tls_cert'] as string | null;
+  const key = row['tls_key'] as string | null;
+  if (cert === null || key === null) return null;
+  return { cert, key, clientCa: null, clientAuth: 'none', minVersion: '1.2' };
 }
 
 /** By the route's id. */

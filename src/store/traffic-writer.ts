@@ -181,9 +181,9 @@ function routeValues(listenerId: number, route: RouteSettings): SQLInputValue[] 
     route.mode,
     ...endpointValues(route.backend),
     Number(route.sendProxyProtocol),
-    route.tlsCert,
-    route.tlsKey,
-    Number(route.backendTls),
+    route.tls?.cert ?? null,
+    route.tls?.key ?? null,
+    Number(route.backendTls !== null),
   ];
 }
 

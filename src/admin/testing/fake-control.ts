@@ -1,6 +1,6 @@
 /** A server in memory for tests of the API: keeps listeners, routes and rules, records who called, checks little. */
 
-import { formatEndpoint } from '../../model/endpoint.ts';
+import { listenerDefaults, routeDefaults } from '../../model/settings.ts';
 import type {
   EndpointAddress,
   ListenerSettings,
@@ -148,7 +148,8 @@ export class FakeControl implements Control {
   addPolicy(name: string, hostname: string, policy: PolicyInput, actor: Actor): Promise<Applied> {
     return this.#change('AddL7Policy', actor, [`+ policy/${name}/${hostname}`], () => {
       const route = this.#route(name, hostname);
-      this.#replaceRoute(name, routeOf({ ...inputOf(route), policies: [...route.policies, policy] }));
+      const policies = [...route.policies, policy] as RouteSettings['policies'];
+      this.#replaceRoute(name, { ...route, policies });
     });
   }
 
@@ -271,7 +272,7 @@ export class FakeControl implements Control {
 
 function listenerOf(input: ListenerInput): ListenerSettings {
   return {
-    kind: 'ingress',
+    ...listenerDefaults,
     name: input.addr,
     address: { host: '', port: Number(input.addr.slice(input.addr.lastIndexOf(':') + 1)) },
     proxyProtocol: input.proxyProtocol ?? false,
@@ -284,20 +285,20 @@ function listenerOf(input: ListenerInput): ListenerSettings {
 
 function routeOf(input: RouteInput): RouteSettings {
   return {
+    ...routeDefaults,
     hostname: input.hostname,
     mode: input.mode === 'l7' ? 'l7' : 'l4',
     backend: endpointOf(input.backend),
     sendProxyProtocol: input.sendProxyProtocol ?? false,
-    tlsCert: input.tlsCert ?? null,
-    tlsKey: input.tlsKey ?? null,
-    backendTls: input.backendTls ?? false,
+    tls: tlsOf(input),
+    backendTls: input.backendTls === true ? { ca: null, serverName: null, insecure: false } : null,
     policies: (input.policies ?? []) as RouteSettings['policies'],
   };
 }
 
-function inputOf({ tlsCert, tlsKey, backend, ...rest }: RouteSettings): RouteInput {
-  const tls = { ...(tlsCert === null ? {} : { tlsCert }), ...(tlsKey === null ? {} : { tlsKey }) };
-  return { ...rest, ...tls, backend: formatEndpoint(backend) };
+function tlsOf({ tlsCert: cert, tlsKey: key }: RouteInput): RouteSettings['tls'] {
+  if (cert === undefined || key === undefined) return null;
+  return { cert, key, clientCa: null, clientAuth: 'none', minVersion: '1.2' };
 }
 
 function endpointOf(text: string): EndpointAddress {

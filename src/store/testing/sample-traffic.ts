@@ -1,4 +1,5 @@
 /** Settings for tests: plain ones, and as many as asked for. */
+import { listenerDefaults, routeDefaults } from '../../model/settings.ts';
 import type { ListenerSettings, RouteSettings, TrafficSettings } from '../../model/settings.ts';
 
 export const emptyTraffic: TrafficSettings = {
@@ -15,27 +16,18 @@ export const emptyTraffic: TrafficSettings = {
 
 export function sampleRoute(hostname: string, changed: Partial<RouteSettings> = {}): RouteSettings {
   return {
+    ...routeDefaults,
     hostname,
-    mode: 'l4',
     backend: { kind: 'tcp', host: '10.0.0.1', port: 8443 },
-    sendProxyProtocol: false,
-    tlsCert: null,
-    tlsKey: null,
-    backendTls: false,
-    policies: [],
     ...changed,
   };
 }
 
 export function sampleListener(name: string, routes: readonly RouteSettings[] = []): ListenerSettings {
   return {
-    kind: 'ingress',
+    ...listenerDefaults,
     name,
     address: { host: '', port: Number(name.slice(name.lastIndexOf(':') + 1)) },
-    proxyProtocol: false,
-    proxyProtocolFrom: [],
-    maxConnections: 0,
-    defaultBackend: null,
     routes,
   };
 }
