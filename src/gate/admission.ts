@@ -12,6 +12,7 @@ import { parseIp } from '../core/ip.ts';
 import { isReason, type Reason } from '../core/reason.ts';
 import { TimerEntry } from '../core/timer-wheel.ts';
 import type { FirewallRefusal } from '../firewall/firewall.ts';
+import type { ListenerProtocol } from '../model/http-settings.ts';
 import { deafSink, type Channel, type ChannelSink, type Endpoint } from '../net/channel.ts';
 import { refusal, type Connection, type ConnectionOwner } from './connection.ts';
 import type { Gate } from './gate.ts';
@@ -22,6 +23,8 @@ export class Admission extends TimerEntry implements ChannelSink, ConnectionOwne
   /** Present until the header that the listener demands has been read. */
   #proxyReader: ProxyHeaderReader | null;
   readonly #helloReader = new ClientHelloReader();
+  /** Whether the listener lets these first bytes be something else than TLS; undefined before the first byte. */
+  #isPlain: boolean | undefined = undefined;
 
   constructor(gate: Gate, connection: Connection) {
     super();
@@ -90,13 +93,19 @@ export class Admission extends TimerEntry implements ChannelSink, ConnectionOwne
       rest = bytes.subarray(read.consumed);
       if (rest.length === 0) return;
     }
+    if (this.#isPlain === undefined)
+      this.#isPlain = isPlain(this.#connection.listener.settings.protocol, rest);
+    if (this.#isPlain) {
+      this.#gate.context.network.timers.disarm(this);
+      return this.#gate.handler.servePlain(this.#connection, rest);
+    }
     const hello = this.#helloReader.receive(rest);
     if (hello === undefined) return;
     this.#gate.context.network.timers.disarm(this);
     this.#connection.serverName = hello.serverName ?? null;
     // Parts of a hello stand in the reader's own memory, a whole one in the worker's shared buffer.
     const opening = (this.#helloReader.buffered as HostBytes | undefined) ?? rest;
-    this.#gate.handler.serve(this.#connection, hello, opening);
+    this.#gate.handler.serveTls(this.#connection, hello, opening);
   }
 
   /** A LOCAL or UNKNOWN header names nobody: the peer speaks for itself, a health check say. */
@@ -131,6 +140,13 @@ export class Admission extends TimerEntry implements ChannelSink, ConnectionOwne
     channel.reset();
     this.#gate.end(this.#connection, refusal(reason, ruleId, detail));
   }
+}
+
+/** A TLS connection begins with a handshake record (RFC 8446 §5.1), which begins no other protocol served here. */
+const handshakeRecord = 0x16;
+
+function isPlain(protocol: ListenerProtocol, bytes: HostBytes): boolean {
+  return protocol === 'http' || (protocol === 'auto' && bytes[0] !== handshakeRecord);
 }
 
 function parseEndpoint(address: ProxyAddress | undefined): Endpoint | null {

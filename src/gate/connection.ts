@@ -9,6 +9,8 @@ import type { Channel } from '../net/channel.ts';
 export interface ConnectionOwner {
   /** Ends everything that belongs to the connection and reports it to the gate. `ruleId` is the rule that decided it. */
   abort(reason: Reason, ruleId: string | null, detail?: string): void;
+  /** Finishes what has begun and takes nothing new. Absent where nothing new can come: a relay, a handshake. */
+  drain?(): void;
 }
 
 export class Connection {

@@ -5,6 +5,8 @@ import { encodeProxyV1 } from '../codec/proxy-protocol.ts';
 import { SharedCounters } from '../core/shared-counters.ts';
 import { processSlot, SharedGauges } from '../core/shared-gauges.ts';
 import { Firewall } from '../firewall/firewall.ts';
+import { httpDefaults } from '../model/http-settings.ts';
+import { listenerDefaults } from '../model/settings.ts';
 import type { ListenerSettings, TrafficSettings } from '../model/settings.ts';
 import { buildSnapshot } from '../model/snapshot.ts';
 import { Network } from '../net/network.ts';
@@ -33,13 +35,9 @@ function makeGate(changes: Partial<ListenerSettings> = {}, blockedCidrs: readonl
   const traffic: TrafficSettings = {
     listeners: [
       {
-        kind: 'ingress',
+        ...listenerDefaults,
         name: ':443',
         address: { host: '', port: 443 },
-        proxyProtocol: false,
-        proxyProtocolFrom: [],
-        maxConnections: 0,
-        defaultBackend: null,
         routes: [],
         ...changes,
       },
@@ -60,7 +58,9 @@ function makeGate(changes: Partial<ListenerSettings> = {}, blockedCidrs: readonl
   const gauges = SharedGauges.create(1);
   const served: { connection: Connection; opening: string }[] = [];
   const handler: GateHandler = {
-    serve: (connection, _hello, opening) =>
+    serveTls: (connection, _hello, opening) =>
+      void served.push({ connection, opening: Buffer.from(opening).toString('hex') }),
+    servePlain: (connection, opening) =>
       void served.push({ connection, opening: Buffer.from(opening).toString('hex') }),
   };
   const snapshot = buildSnapshot(1, traffic, { hashSeed: 7 });
@@ -80,6 +80,7 @@ function makeGate(changes: Partial<ListenerSettings> = {}, blockedCidrs: readonl
         maxConnections: 0,
         sockets: 'public',
       },
+      http: httpDefaults,
       connectionsMax: 3,
       idPrefix: 't-',
       slotOf: () => listenerSlot,
@@ -187,7 +188,7 @@ test('the limit in all holds over listeners without a limit of their own', () =>
 
 test('a handler that throws loses its one connection, with its stack in the log', () => {
   const { handler, lines, accept, served, isEmpty } = makeGate();
-  handler.serve = () => {
+  handler.serveTls = () => {
     throw new Error('planted');
   };
   const channel = accept();
@@ -196,7 +197,7 @@ test('a handler that throws loses its one connection, with its stack in the log'
   assert.equal(lines[0]!.err?.message, 'planted');
   assert.deepEqual([lines[1]!.reason, lines[1]!.verdict], ['internal-error', 'failed']);
   assert.ok(isEmpty());
-  handler.serve = (connection, _hello, opening) =>
+  handler.serveTls = (connection, _hello, opening) =>
     void served.push({ connection, opening: Buffer.from(opening).toString('hex') });
   accept().send(hello);
   assert.equal(served.length, 1, 'the next connection is served');

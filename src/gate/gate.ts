@@ -14,6 +14,7 @@ import { processSlot, type SharedGauges } from '../core/shared-gauges.ts';
 import type { Firewall, FirewallRefusal } from '../firewall/firewall.ts';
 import type { ClientHello } from '../codec/client-hello.ts';
 import type { HostBytes } from '../core/bytes.ts';
+import type { HttpSettings } from '../model/http-settings.ts';
 import type { ServerSettings } from '../model/settings.ts';
 import type { Snapshot } from '../model/snapshot.ts';
 import { deafSink, type Channel } from '../net/channel.ts';
@@ -25,8 +26,10 @@ import { Connection, refusal, type ConnectionEnd } from './connection.ts';
 
 /** What stands behind the gate. It takes the channel over, and reports the end with `gate.end`. */
 export interface GateHandler {
-  /** `opening` is a view that the next read overwrites: every byte read so far, to be replayed. */
-  serve(connection: Connection, hello: ClientHello, opening: HostBytes): void;
+  /** A ClientHello. `opening` is a view that the next read overwrites: every byte read so far, to be replayed. */
+  serveTls(connection: Connection, hello: ClientHello, opening: HostBytes): void;
+  /** Something else, on a listener that takes it: at least one byte. `opening` is such a view too. */
+  servePlain(connection: Connection, opening: HostBytes): void;
 }
 
 export interface GateContext {
@@ -37,6 +40,7 @@ export interface GateContext {
   readonly logger: Logger;
   /** Replaced as a whole when the process settings are read again. */
   server: ServerSettings;
+  http: HttpSettings;
   /** Connections in all, over all workers. */
   readonly connectionsMax: number;
   /** Begins each connection's id, so that ids of several workers and starts differ. */
@@ -56,6 +60,7 @@ export class Gate {
   onIdle: (() => void) | null = null;
   #sequence = 0;
   #live = 0;
+  #isDraining = false;
   #first: Connection | null = null;
 
   constructor(context: GateContext, handler: GateHandler, snapshot: Snapshot, firewall: Firewall) {
@@ -102,6 +107,25 @@ export class Gate {
     gauges.release(processSlot);
     this.#record(connection, end);
     if (this.#live === 0) this.onIdle?.();
+  }
+
+  /**
+   * Asks every connection, or those of one listener, to finish what it has begun and take nothing new. Those
+   * accepted later are asked as soon as they have an owner that can.
+   */
+  drain(listenerName: string | null): void {
+    if (listenerName === null) this.#isDraining = true;
+    for (let connection = this.#first; connection !== null;) {
+      const next: Connection | null = connection.next;
+      if (listenerName === null || connection.listener.settings.name === listenerName)
+        connection.owner?.drain?.();
+      connection = next;
+    }
+  }
+
+  /** True once everything drains: a session that begins now serves what it was sent and closes. */
+  get isDraining(): boolean {
+    return this.#isDraining;
   }
 
   /** Ends every connection that is left. */
