@@ -47,6 +47,11 @@ export interface Channel {
    * `bytes` is either what `onData` of the same transport handed out, or memory the caller gives up.
    */
   write(bytes: HostBytes): boolean;
+  /**
+   * As `write`, one byte for each character (latin1): for what is short and made as text, heads say, where it is
+   * cheaper than bytes. A character above U+00FF must not be in it.
+   */
+  writeLatin1(text: string): boolean;
   /** Stops reading. What the kernel already holds stays there. */
   pause(): void;
   /** Reads again. A channel begins paused. */

@@ -125,6 +125,12 @@ class HandleChannel implements Channel {
     return this.#enqueue(Buffer.from(bytes.subarray(sent)) as unknown as HostBytes);
   }
 
+  writeLatin1(text: string): boolean {
+    if (this.isClosed) return true;
+    const request = this.#transport.takeRequest();
+    return this.#finish(request, this.#handle.writeLatin1String(request, text));
+  }
+
   pause(): void {
     if (!this.#isReading || this.isClosed) return;
     this.#isReading = false;

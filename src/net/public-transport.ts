@@ -70,6 +70,16 @@ class SocketChannel implements Channel {
     if (this.isClosed) return true;
     // Node hands out fresh memory for every read, so these bytes stay as they are while they wait.
     this.#socket.write(bytes);
+    return this.#written();
+  }
+
+  writeLatin1(text: string): boolean {
+    if (this.isClosed) return true;
+    this.#socket.write(text, 'latin1');
+    return this.#written();
+  }
+
+  #written(): boolean {
     if (this.#socket.writableLength === 0) return true;
     // 'drain' comes only after the high-water mark was passed; the contract wants it after every wait.
     if (!this.#socket.writableNeedDrain) this.#socket.write('', () => this.#drained());

@@ -37,7 +37,11 @@ export class ScriptedChannel implements Channel {
   }
 
   write(bytes: HostBytes): boolean {
-    this.calls.push(`write:${Buffer.from(bytes).toString('latin1')}`);
+    return this.writeLatin1(Buffer.from(bytes).toString('latin1'));
+  }
+
+  writeLatin1(text: string): boolean {
+    this.calls.push(`write:${text}`);
     if (!this.hasRoom) this.isBacklogged = true;
     return this.hasRoom;
   }
