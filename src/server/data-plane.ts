@@ -14,6 +14,7 @@ import { Gate } from '../gate/gate.ts';
 import { Ingress } from '../ingress/ingress.ts';
 import { applyChanges, type FirewallRule } from '../model/change.ts';
 import { firewallRuleId } from '../model/rule-id.ts';
+import type { HttpSettings } from '../model/http-settings.ts';
 import type { ServerSettings } from '../model/settings.ts';
 import { buildSnapshot } from '../model/snapshot.ts';
 import type { Acceptor, Channel, Transport } from '../net/channel.ts';
@@ -71,6 +72,7 @@ export class DataPlane {
           bindings: { worker: start.worker },
         }),
         server: start.server,
+        http: start.http,
         connectionsMax: start.connectionsMax,
         idPrefix: start.idPrefix,
         slotOf: (listener) => this.#doors.get(listener)!.slot,
@@ -138,8 +140,9 @@ export class DataPlane {
     this.#gate.adopt(next, new Firewall(next.firewall, this.#rates, firewall));
   }
 
-  adoptServer(server: ServerSettings): void {
+  adoptSettings(server: ServerSettings, http: HttpSettings): void {
     this.#gate.context.server = server;
+    this.#gate.context.http = http;
   }
 
   watch(isOn: boolean): void {

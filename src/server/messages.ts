@@ -1,6 +1,7 @@
 /** What supervisor and workers say to each other. Plain data and shared memory; everything here crosses threads. */
 import type { MessagePort } from 'node:worker_threads';
 import type { Change, FirewallRule } from '../model/change.ts';
+import type { HttpSettings } from '../model/http-settings.ts';
 import type { LogLevel, ServerSettings, TrafficSettings } from '../model/settings.ts';
 import type { ConnectionSummary } from '../telemetry/connection-log.ts';
 
@@ -10,6 +11,11 @@ export interface WorkerStart {
   readonly worker: number;
   readonly idPrefix: string;
   readonly server: ServerSettings;
+  readonly http: HttpSettings;
+  /** Keys of TLS session tickets are derived from it: the same in every worker, never written anywhere. */
+  readonly ticketSecret: Uint8Array;
+  /** Names this process in `Via` and `Proxy-Status`. */
+  readonly pseudonym: string;
   readonly connectionsMax: number;
   readonly version: number;
   readonly traffic: TrafficSettings;
@@ -55,8 +61,8 @@ export type ToWorker =
   /** Serve by this version from now on; answer `published`. */
   | { readonly kind: 'publish'; readonly publication: Publication }
   | { readonly kind: 'geoip'; readonly database: SharedArrayBuffer }
-  /** Timeouts as read again from file and environment. */
-  | { readonly kind: 'server'; readonly server: ServerSettings }
+  /** Timeouts and limits as read again from file and environment; certificate files are looked at again. */
+  | { readonly kind: 'settings'; readonly server: ServerSettings; readonly http: HttpSettings }
   /** Tell how connections end, or stop telling. */
   | { readonly kind: 'watch'; readonly isOn: boolean }
   /** Stop accepting; answer `drained` when the last connection has ended. */

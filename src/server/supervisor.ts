@@ -100,6 +100,8 @@ export class Supervisor {
   readonly #startedMs = performance.now();
   #processSettings: ProcessSettings;
   readonly #hashSeed = randomBytes(4).readUInt32LE();
+  readonly #ticketSecret = new Uint8Array(randomBytes(32));
+  readonly #pseudonym = `portcullis-${randomBytes(4).toString('hex')}`;
   #version: number;
   #geoip: SharedArrayBuffer | null;
   /** Built when first asked for: workers build theirs, and a start waits for nobody else. */
@@ -238,7 +240,8 @@ export class Supervisor {
       ...settings,
       server: { ...settings.server, workers: this.#fleet.workers.length },
     };
-    this.#fleet.send({ kind: 'server', server: this.#processSettings.server });
+    const { server, http } = this.#processSettings;
+    this.#fleet.send({ kind: 'settings', server, http });
   }
 
   /** Tells `observe` how connections end from now on; null stops it. */
@@ -375,11 +378,14 @@ export class Supervisor {
   }
 
   #workerStart(worker: number, generation: number): Omit<WorkerStart, 'logPort'> {
-    const { server, log } = this.#processSettings;
+    const { server, http, log } = this.#processSettings;
     return {
       worker,
       idPrefix: `${this.#idPrefix}-${worker}${generation === 0 ? '' : `.${generation}`}-`,
       server,
+      http,
+      ticketSecret: this.#ticketSecret,
+      pseudonym: this.#pseudonym,
       connectionsMax: connectionLimit(server.maxConnections),
       version: this.#version,
       traffic: this.#state.settings,

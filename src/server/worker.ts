@@ -36,8 +36,8 @@ async function onMessage(plane: DataPlane, message: ToWorker): Promise<void> {
     }
     case 'geoip':
       return plane.adoptGeoip(message.database);
-    case 'server':
-      return plane.adoptServer(message.server);
+    case 'settings':
+      return plane.adoptSettings(message.server, message.http);
     case 'watch':
       return plane.watch(message.isOn);
     case 'drain':
