@@ -9,6 +9,7 @@ import { normaliseHostname } from '../../src/core/hostname.ts';
 import { CidrTable } from '../../src/model/cidr-table.ts';
 import { HostTable } from '../../src/model/host-table.ts';
 import { buildSnapshot } from '../../src/model/snapshot.ts';
+import { listenerDefaults, routeDefaults } from '../../src/model/settings.ts';
 import type { TrafficSettings } from '../../src/model/settings.ts';
 
 const entries = Number(process.argv[2] ?? 100_000);
@@ -71,22 +72,13 @@ function snapshots(): void {
   const traffic: TrafficSettings = {
     listeners: [
       {
-        kind: 'ingress',
+        ...listenerDefaults,
         name: ':443',
         address: { host: '', port: 443 },
-        proxyProtocol: false,
-        proxyProtocolFrom: [],
-        maxConnections: 0,
-        defaultBackend: null,
         routes: Array.from({ length: entries }, (_, index) => ({
+          ...routeDefaults,
           hostname: hostPattern(index),
-          mode: 'l4' as const,
           backend,
-          sendProxyProtocol: false,
-          tlsCert: null,
-          tlsKey: null,
-          backendTls: false,
-          policies: [],
         })),
       },
     ],

@@ -6,7 +6,7 @@
  * and live in every worker, and rejects having changed nothing.
  */
 import type { Reason } from '../core/reason.ts';
-import type { TrafficSettings } from '../model/settings.ts';
+import type { ListenerSettings, RouteSettings, TrafficSettings } from '../model/settings.ts';
 
 /** Who asks, for the audit log: the subject of a client certificate, `unix`, or `loopback`. */
 export interface Actor {
@@ -43,15 +43,43 @@ export interface PolicyInput {
   readonly value: string;
 }
 
-/** A route as in the configuration file; an absent field takes the file's default. */
-export interface RouteInput {
+/** Which route of a listener, in any spelling. */
+export interface RouteName {
   readonly hostname: string;
+  /** Absent or empty: the route without one. */
+  readonly pathPrefix?: string;
+}
+
+/** A name may come again among those that `add` adds. */
+export interface HeaderRulesInput {
+  readonly remove: readonly string[];
+  readonly set: readonly HeaderInput[];
+  readonly add: readonly HeaderInput[];
+}
+
+export interface HeaderInput {
+  readonly name: string;
+  readonly value: string;
+}
+
+/** A route as in the configuration file; an absent field takes the file's default. */
+export interface RouteInput extends RouteName {
   readonly backend: string;
   readonly mode?: string;
   readonly sendProxyProtocol?: boolean;
   readonly tlsCert?: string;
   readonly tlsKey?: string;
+  readonly clientCa?: string;
+  readonly clientAuth?: string;
+  readonly tlsMinVersion?: string;
+  readonly backendProtocol?: string;
   readonly backendTls?: boolean;
+  readonly backendCa?: string;
+  readonly backendServerName?: string;
+  readonly backendInsecure?: boolean;
+  readonly forwarded?: boolean;
+  readonly requestHeaders?: HeaderRulesInput;
+  readonly responseHeaders?: HeaderRulesInput;
   readonly policies?: readonly PolicyInput[];
 }
 
@@ -61,6 +89,9 @@ export interface ListenerInput {
   readonly proxyProtocol?: boolean;
   readonly proxyProtocolFrom?: readonly string[];
   readonly maxConnections?: number;
+  readonly protocol?: string;
+  readonly redirectHttps?: boolean;
+  readonly trustedProxies?: readonly string[];
   readonly defaultBackend?: string;
   readonly routes?: readonly RouteInput[];
 }
@@ -153,12 +184,18 @@ export interface ExplainQuery {
   /** The client's address; null: a stranger that no rule names. */
   readonly from: string | null;
   readonly alpn: readonly string[];
+  /** What a request would ask for, with its query or without. Null: judge the connection alone. */
+  readonly path: string | null;
+  /** Of that request; empty: any, so a policy that judges by it is told and not decided. */
+  readonly method: string;
+  /** The fields it would carry; null: any. */
+  readonly headers: readonly HeaderInput[] | null;
 }
 
 /** A rule that was looked at, in order, and whether it decided. */
 export interface ExplainStep {
   readonly ruleId: string;
-  readonly outcome: 'passed' | 'matched' | 'shadowed' | 'refused';
+  readonly outcome: 'passed' | 'matched' | 'shadowed' | 'refused' | 'judged';
   readonly detail: string;
 }
 
@@ -219,8 +256,14 @@ export interface AuditEntry {
 
 export interface Control {
   status(): Status;
+  /** Of the configuration that every worker serves. */
+  readonly version: number;
   /** The present traffic configuration and its version. Shared and immutable: not to be changed. */
   config(): { readonly version: number; readonly traffic: TrafficSettings };
+
+  /** By any spelling of its address, and its route by any of the hostname; `not-found` otherwise. */
+  listener(name: string): ListenerSettings;
+  route(listener: string, route: RouteName): RouteSettings;
 
   addListener(listener: ListenerInput, actor: Actor): Promise<Applied>;
   removeListener(name: string, actor: Actor): Promise<Applied>;
@@ -228,11 +271,16 @@ export interface Control {
 
   addRoute(listener: string, route: RouteInput, actor: Actor): Promise<Applied>;
   /** Replaces every field of an existing route; its policies stay unless given. */
-  updateRoute(listener: string, route: RouteInput, actor: Actor): Promise<Applied>;
-  removeRoute(listener: string, hostname: string, actor: Actor): Promise<Applied>;
+  updateRoute(
+    listener: string,
+    route: RouteInput,
+    precondition: Precondition,
+    actor: Actor,
+  ): Promise<Applied>;
+  removeRoute(listener: string, route: RouteName, actor: Actor): Promise<Applied>;
 
-  addPolicy(listener: string, hostname: string, policy: PolicyInput, actor: Actor): Promise<Applied>;
-  removePolicy(listener: string, hostname: string, policy: PolicyInput, actor: Actor): Promise<Applied>;
+  addPolicy(listener: string, route: RouteName, policy: PolicyInput, actor: Actor): Promise<Applied>;
+  removePolicy(listener: string, route: RouteName, policy: PolicyInput, actor: Actor): Promise<Applied>;
 
   /** With `disconnect`, open connections of clients that the rule matches are ended too. */
   addFirewallRule(rule: FirewallRuleInput, disconnect: boolean, actor: Actor): Promise<AppliedRule>;

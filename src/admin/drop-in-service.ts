@@ -7,8 +7,6 @@ import type { ProxyAdminService } from './gen/mc_proxy/v1/admin_pb.ts';
 import { actorIn } from './service.ts';
 import {
   exactNumber,
-  findListener,
-  findRoute,
   policyInput,
   required,
   routeInput,
@@ -42,11 +40,11 @@ function reads(
       };
     },
     listRoutes({ listenerAddr }) {
-      const { routes } = findListener(control.config().traffic, listenerAddr);
-      return { listenerAddr, routes: routes.map(routeMessage) };
+      const { name, routes } = control.listener(listenerAddr);
+      return { listenerAddr: name, routes: routes.map(routeMessage) };
     },
     listL7Policies({ listenerAddr, hostname }) {
-      const { policies } = findRoute(control.config().traffic, listenerAddr, hostname);
+      const { policies } = control.route(listenerAddr, { hostname });
       return { policies: policies.map(policyInput) };
     },
     getFirewallRules: () => ({ rules: ruleMessages(control.config().traffic.firewall) }),
@@ -60,17 +58,17 @@ function changes(control: Control): Omit<Service, keyof ReturnType<typeof reads>
       return {};
     },
     async removeRoute({ listenerAddr, hostname }, context) {
-      await control.removeRoute(listenerAddr, hostname, actorIn(context));
+      await control.removeRoute(listenerAddr, { hostname }, actorIn(context));
       return {};
     },
     async addL7Policy({ listenerAddr, hostname, policy }, context) {
       const input = policyInput(required(policy, 'policy'));
-      await control.addPolicy(listenerAddr, hostname, input, actorIn(context));
+      await control.addPolicy(listenerAddr, { hostname }, input, actorIn(context));
       return {};
     },
     async removeL7Policy({ listenerAddr, hostname, policy }, context) {
       const input = policyInput(required(policy, 'policy'));
-      await control.removePolicy(listenerAddr, hostname, input, actorIn(context));
+      await control.removePolicy(listenerAddr, { hostname }, input, actorIn(context));
       return {};
     },
     async addFirewallRule({ rule }, context) {

@@ -27,13 +27,10 @@ test('scripts written for mc_proxy.v1 run unchanged', { skip }, async () => {
   const { listeners, firewall } = fixture.control.traffic;
   const [listener] = listeners;
   assert.equal(listener?.maxConnections, 500);
-  const plain = { sendProxyProtocol: false, tlsCert: null, tlsKey: null, backendTls: false, policies: [] };
   const backend = { kind: 'tcp', host: '10.0.0.5', port: 8443 };
-  assert.deepEqual(listener.routes[0], { hostname: 'old.example.com', mode: 'l4', backend, ...plain });
+  assert.deepEqual(listener.routes[0], { ...routeDefaults, hostname: 'old.example.com', backend });
   assert.deepEqual(
-    listener.routes
-      .slice(1)
-      .map(({ hostname, mode, tlsKey, policies }) => [hostname, mode, tlsKey, policies]),
+    listener.routes.slice(1).map(({ hostname, mode, tls, policies }) => [hostname, mode, tls?.key, policies]),
     [['new.example.com', 'l7', '/etc/tls/new.key', [{ type: 'block_user_agent', value: 'BadBot' }]]],
   );
   assert.deepEqual(

@@ -2,7 +2,7 @@
 
 import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
 import { actorKey } from './actor.ts';
-import type { Actor, Applied, Control } from './control.ts';
+import type { Actor, Applied, Control, Precondition } from './control.ts';
 import { EventQueue } from './event-queue.ts';
 import type {
   ProxyAdminService,
@@ -20,8 +20,6 @@ import {
   exactNumber,
   explainQuery,
   explanationMessage,
-  findListener,
-  findRoute,
   firewallMessage,
   listenerInput,
   listenerSummary,
@@ -29,6 +27,7 @@ import {
   rateLimitInput,
   required,
   routeInput,
+  routeName,
   routeMessage,
   routeUpdate,
   ruleInput,
@@ -83,10 +82,12 @@ function reads(
     getStatus: () => statusMessage(control.status()),
     listListeners: () => ({ listeners: traffic().listeners.map(listenerSummary) }),
     listRoutes({ listenerAddr }) {
-      return { listenerAddr, routes: findListener(traffic(), listenerAddr).routes.map(routeMessage) };
+      const { name, routes } = control.listener(listenerAddr);
+      const version = BigInt(control.version);
+      return { listenerAddr: name, routes: routes.map(routeMessage), version };
     },
-    listL7Policies({ listenerAddr, hostname }) {
-      return { policies: findRoute(traffic(), listenerAddr, hostname).policies.map(policyInput) };
+    listL7Policies: ({ listenerAddr, ...named }) => {
+      return { policies: control.route(listenerAddr, routeName(named)).policies.map(policyInput) };
     },
     getFirewallRules: () => firewallMessage(traffic().firewall),
     getConfig() {
@@ -122,19 +123,19 @@ function routeChanges(
   return {
     addRoute: ({ listenerAddr, route }, context) =>
       versionOf(control.addRoute(listenerAddr, routeInput(required(route, 'route')), actorIn(context))),
-    updateRoute({ listenerAddr, route, replaceL7Policies }, context) {
+    updateRoute({ listenerAddr, route, replaceL7Policies, ifVersion }, context) {
       const update = routeUpdate(required(route, 'route'), replaceL7Policies);
-      return versionOf(control.updateRoute(listenerAddr, update, actorIn(context)));
+      return versionOf(control.updateRoute(listenerAddr, update, precondition(ifVersion), actorIn(context)));
     },
-    removeRoute: ({ listenerAddr, hostname }, context) =>
-      versionOf(control.removeRoute(listenerAddr, hostname, actorIn(context))),
-    addL7Policy({ listenerAddr, hostname, policy }, context) {
+    removeRoute: ({ listenerAddr, ...named }, context) =>
+      versionOf(control.removeRoute(listenerAddr, routeName(named), actorIn(context))),
+    addL7Policy({ listenerAddr, policy, ...named }, context) {
       const input = policyInput(required(policy, 'policy'));
-      return versionOf(control.addPolicy(listenerAddr, hostname, input, actorIn(context)));
+      return versionOf(control.addPolicy(listenerAddr, routeName(named), input, actorIn(context)));
     },
-    removeL7Policy({ listenerAddr, hostname, policy }, context) {
+    removeL7Policy({ listenerAddr, policy, ...named }, context) {
       const input = policyInput(required(policy, 'policy'));
-      return versionOf(control.removePolicy(listenerAddr, hostname, input, actorIn(context)));
+      return versionOf(control.removePolicy(listenerAddr, routeName(named), input, actorIn(context)));
     },
   };
 }
@@ -163,8 +164,11 @@ function wholeConfig(control: Control): Pick<Service, 'applyConfig' | 'snapshot'
   return {
     async applyConfig({ config, ifVersion, dryRun }, context) {
       const input = configInput(required(config, 'config'));
-      const precondition = ifVersion === undefined ? {} : { ifVersion: exactNumber(ifVersion, 'if_version') };
-      const applied = await control.applyConfig(input, { ...precondition, dryRun }, actorIn(context));
+      const applied = await control.applyConfig(
+        input,
+        { ...precondition(ifVersion), dryRun },
+        actorIn(context),
+      );
       return {
         version: BigInt(applied.version),
         changes: [...applied.changes],
@@ -176,6 +180,10 @@ function wholeConfig(control: Control): Pick<Service, 'applyConfig' | 'snapshot'
       return { path: written.path, bytes: BigInt(written.bytes) };
     },
   };
+}
+
+function precondition(ifVersion: bigint | undefined): Precondition {
+  return ifVersion === undefined ? {} : { ifVersion: exactNumber(ifVersion, 'if_version') };
 }
 
 async function versionOf(applied: Promise<Applied>): Promise<{ version: bigint }> {

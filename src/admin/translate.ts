@@ -6,8 +6,10 @@
 import { create } from '@bufbuild/protobuf';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { durationFromMs, timestampFromDate } from '@bufbuild/protobuf/wkt';
+import { formatDuration } from '../core/quantity.ts';
 import { reasons } from '../core/reason.ts';
 import { formatEndpoint } from '../model/endpoint.ts';
+import type { HeaderRules } from '../model/http-settings.ts';
 import type {
   FirewallSettings,
   ListenerSettings,
@@ -23,11 +25,14 @@ import type {
   Explanation,
   FirewallInput,
   FirewallRuleInput,
+  HeaderInput,
+  HeaderRulesInput,
   ListenerInput,
   ListenerStatus,
   PolicyInput,
   RateLimitInput,
   RouteInput,
+  RouteName,
   Status,
 } from './control.ts';
 import { FirewallRuleType, WatchEventsResponseSchema } from './gen/portcullis/v1/admin_pb.ts';
@@ -49,6 +54,7 @@ import type {
 } from './gen/portcullis/v1/admin_pb.ts';
 
 const alpnCountMax = 32;
+const headersMax = 128;
 const auditLimitMax = 1000;
 const auditLimitDefault = 100;
 
@@ -60,8 +66,31 @@ export function required<T>(message: T | undefined, field: string): T {
   return message;
 }
 
-/** What both packages' routes have in common; the drop-in's is structurally the same. */
-type RouteFields = Omit<Route, '$typeName' | '$unknown' | 'l7Policies'> & { l7Policies: PolicyInput[] };
+/** What both packages' routes have in common, and what only the newer one has. */
+type NewRouteFields =
+  | 'pathPrefix'
+  | 'clientCa'
+  | 'clientAuth'
+  | 'tlsMinVersion'
+  | 'backendProtocol'
+  | 'backendCa'
+  | 'backendServerName'
+  | 'backendInsecure'
+  | 'forwarded'
+  | 'requestHeaders'
+  | 'responseHeaders';
+type PlainRoute = Omit<
+  Route,
+  '$typeName' | '$unknown' | 'l7Policies' | 'requestHeaders' | 'responseHeaders'
+> & {
+  requestHeaders?: HeaderRulesMessage;
+  responseHeaders?: HeaderRulesMessage;
+  l7Policies: PolicyInput[];
+};
+type RouteFields = Omit<PlainRoute, NewRouteFields> & {
+  [Name in NewRouteFields]?: PlainRoute[Name] | undefined;
+};
+type HeaderRulesMessage = { remove: string[]; set: HeaderInput[]; add: HeaderInput[] };
 
 export function routeInput(route: RouteFields): RouteInput {
   return { ...routeUpdate(route, false), policies: route.l7Policies.map(policyInput) };
@@ -70,17 +99,44 @@ export function routeInput(route: RouteFields): RouteInput {
 /** An update leaves the policies alone unless some are given, or their replacement is asked for. */
 export function routeUpdate(route: RouteFields, replacesPolicies: boolean): RouteInput {
   return {
-    hostname: route.hostname,
+    ...routeName(route),
     backend: route.backend,
     sendProxyProtocol: route.sendProxyProtocol,
     backendTls: route.backendTls,
-    ...(route.mode === '' ? {} : { mode: route.mode }),
-    ...(route.tlsCert === '' ? {} : { tlsCert: route.tlsCert }),
-    ...(route.tlsKey === '' ? {} : { tlsKey: route.tlsKey }),
+    backendInsecure: route.backendInsecure ?? false,
+    forwarded: route.forwarded ?? false,
+    ...texts(route, ['mode', 'tlsCert', 'tlsKey', 'clientCa', 'clientAuth', 'tlsMinVersion']),
+    ...texts(route, ['backendProtocol', 'backendCa', 'backendServerName']),
+    ...(route.requestHeaders === undefined ? {} : { requestHeaders: headerRules(route.requestHeaders) }),
+    ...(route.responseHeaders === undefined ? {} : { responseHeaders: headerRules(route.responseHeaders) }),
     ...(replacesPolicies || route.l7Policies.length > 0
       ? { policies: route.l7Policies.map(policyInput) }
       : {}),
   };
+}
+
+export function routeName({ hostname, pathPrefix = '' }: RouteFieldsName): RouteName {
+  return { hostname, pathPrefix };
+}
+
+type RouteFieldsName = { readonly hostname: string; readonly pathPrefix?: string | undefined };
+
+/** Those of the named fields that are there. */
+function texts<Name extends string>(
+  message: { readonly [N in Name]?: string | undefined },
+  names: readonly Name[],
+): { [N in Name]?: string } {
+  const present: { [N in Name]?: string } = {};
+  for (const name of names) if ((message[name] ?? '') !== '') present[name] = message[name]!;
+  return present;
+}
+
+function headerRules({ remove, set, add }: HeaderRulesInput): HeaderRulesInput {
+  return { remove, set: set.map(headerField), add: add.map(headerField) };
+}
+
+function headerField({ name, value }: HeaderInput): HeaderInput {
+  return { name, value };
 }
 
 export function policyInput({ type, value }: PolicyInput): PolicyInput {
@@ -94,8 +150,9 @@ export function listenerInput(listener: Listener): ListenerInput {
     proxyProtocolFrom: listener.proxyProtocolFrom,
     maxConnections: listener.maxConnections,
     routes: listener.routes.map(routeInput),
-    ...(listener.kind === '' ? {} : { kind: listener.kind }),
-    ...(listener.defaultBackend === '' ? {} : { defaultBackend: listener.defaultBackend }),
+    redirectHttps: listener.redirectHttps,
+    trustedProxies: listener.trustedProxies,
+    ...texts(listener, ['kind', 'protocol', 'defaultBackend']),
   };
 }
 
@@ -140,11 +197,24 @@ function firewallInput({ rules, allowed, geoipDb, rateLimit }: Firewall): Firewa
   };
 }
 
-export function explainQuery({ host, port, listenerAddr, from, alpn }: ExplainRequest): ExplainQuery {
+export function explainQuery(request: ExplainRequest): ExplainQuery {
+  const { host, port, listenerAddr, from, alpn, path, method, headers } = request;
   if (port > 65_535) throw new ControlError('invalid-argument', 'must be at most 65535', 'port');
   if (alpn.length > alpnCountMax)
     throw new ControlError('invalid-argument', `must name at most ${alpnCountMax} protocols`, 'alpn');
-  return { host, port: port === 0 ? null : port, listener: listenerAddr || null, from: from || null, alpn };
+  if (headers.length > headersMax)
+    throw new ControlError('invalid-argument', `must be at most ${headersMax}`, 'headers');
+  const asksRequest = path !== '' || method !== '' || headers.length > 0;
+  return {
+    host,
+    port: port === 0 ? null : port,
+    listener: listenerAddr || null,
+    from: from || null,
+    alpn,
+    path: asksRequest ? path || '/' : null,
+    method,
+    headers: headers.length === 0 ? null : headers.map(headerField),
+  };
 }
 
 export function auditLimit(limit: number): number {
@@ -197,23 +267,6 @@ function listenerStatusMessage(listener: ListenerStatus): MessageInitShape<typeo
   };
 }
 
-export function findListener(traffic: TrafficSettings, name: string): ListenerSettings {
-  const listener = traffic.listeners.find((each) => each.name === name);
-  if (listener === undefined)
-    throw new ControlError('not-found', `there is no listener ${JSON.stringify(name)}`, 'listener_addr');
-  return listener;
-}
-
-export function findRoute(traffic: TrafficSettings, listenerName: string, hostname: string): RouteSettings {
-  const wanted = hostname.toLowerCase();
-  const route = findListener(traffic, listenerName).routes.find((each) => each.hostname === wanted);
-  if (route === undefined) {
-    const text = `listener ${listenerName} has no route ${JSON.stringify(hostname)}`;
-    throw new ControlError('not-found', text, 'hostname');
-  }
-  return route;
-}
-
 export function listenerSummary(
   listener: ListenerSettings,
 ): Omit<Listener, '$typeName' | '$unknown' | 'routes'> {
@@ -223,21 +276,46 @@ export function listenerSummary(
     proxyProtocol: listener.proxyProtocol,
     proxyProtocolFrom: [...listener.proxyProtocolFrom],
     maxConnections: listener.maxConnections,
+    protocol: listener.protocol,
+    redirectHttps: listener.redirectHttps,
+    trustedProxies: [...listener.trustedProxies],
     defaultBackend: listener.defaultBackend === null ? '' : formatEndpoint(listener.defaultBackend),
   };
 }
 
-export function routeMessage(route: RouteSettings): RouteFields {
+export function routeMessage(route: RouteSettings): PlainRoute {
+  const { tls, backendTls } = route;
   return {
     hostname: route.hostname,
+    pathPrefix: route.pathPrefix,
     backend: formatEndpoint(route.backend),
     mode: route.mode,
-    tlsCert: route.tls?.cert ?? '',
-    tlsKey: route.tls?.key ?? '',
-    backendTls: route.backendTls !== null,
+    tlsCert: tls?.cert ?? '',
+    tlsKey: tls?.key ?? '',
+    clientCa: tls?.clientCa ?? '',
+    clientAuth: tls?.clientAuth ?? '',
+    tlsMinVersion: tls?.minVersion ?? '',
+    backendProtocol: route.mode === 'l7' ? route.backendProtocol : '',
+    backendTls: backendTls !== null,
+    backendCa: backendTls?.ca ?? '',
+    backendServerName: backendTls?.serverName ?? '',
+    backendInsecure: backendTls?.insecure ?? false,
     sendProxyProtocol: route.sendProxyProtocol,
+    forwarded: route.forwarded,
+    ...(hasRules(route.requestHeaders) ? { requestHeaders: headerMessage(route.requestHeaders) } : {}),
+    ...(hasRules(route.responseHeaders) ? { responseHeaders: headerMessage(route.responseHeaders) } : {}),
     l7Policies: route.policies.map(policyInput),
   };
+}
+
+function hasRules({ remove, set, add }: HeaderRules): boolean {
+  return remove.length + set.length + add.length > 0;
+}
+
+function headerMessage({ remove, set, add }: HeaderRules): HeaderRulesMessage {
+  const fields = (pairs: HeaderRules['set']): HeaderInput[] =>
+    pairs.map(([name, value]) => ({ name, value }));
+  return { remove: [...remove], set: fields(set), add: fields(add) };
 }
 
 export function firewallMessage(firewall: FirewallSettings): Pick<Firewall, 'allowed' | 'geoipDb'> & {
@@ -339,23 +417,4 @@ function eventCase(
         },
       };
   }
-}
-
-/** As the file writes it: `1m30s`. */
-export function formatDuration(durationMs: number): string {
-  const units = [
-    ['d', 86_400_000],
-    ['h', 3_600_000],
-    ['m', 60_000],
-    ['s', 1000],
-    ['ms', 1],
-  ] as const;
-  let text = '';
-  let restMs = durationMs;
-  for (const [unit, unitMs] of units) {
-    const count = Math.floor(restMs / unitMs);
-    if (count > 0) text += `${count}${unit}`;
-    restMs -= count * unitMs;
-  }
-  return text === '' ? '0s' : text;
 }

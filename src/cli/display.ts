@@ -1,6 +1,6 @@
 /** Numbers, times and text as a terminal shows them. */
 
-import { formatDuration } from '../config/quantity.ts';
+import { formatDuration } from '../core/quantity.ts';
 
 const second = 1000;
 

@@ -5,6 +5,7 @@ import { isReason, reasons } from '../core/reason.ts';
 import { collect, declare } from './command.ts';
 import { exitCodes } from './exit-codes.ts';
 import { CommandFailure } from './failure.ts';
+import { parseHeader } from './header-flags.ts';
 import { parseHostPort } from './numbers.ts';
 import { addServerOptions, openClient } from './server-address.ts';
 import type { ServerFlags } from './server-address.ts';
@@ -16,6 +17,8 @@ interface Flags extends ServerFlags {
   readonly from?: string;
   readonly alpn?: readonly string[];
   readonly listener?: string;
+  readonly method?: string;
+  readonly header?: readonly string[];
 }
 
 /** As the API's Explanation has it. */
@@ -35,22 +38,31 @@ export interface ExplainedQuery {
   readonly listenerAddr: string;
   readonly from: string;
   readonly alpn: string[];
+  /** Empty: of the connection alone. */
+  readonly path: string;
+  readonly method: string;
+  readonly headers: { name: string; value: string }[];
 }
 
 export function explainCommands(root: Command, shell: Shell): void {
   const explain = declare(root, {
     name: 'explain',
-    arguments: [['<host[:port]>', 'the name a client would ask for, and the port; :443 for no name at all']],
-    summary: 'Say which rules a connection would meet, in order, and what the verdict would be.',
+    arguments: [
+      ['<target>', 'HOST[:PORT][/PATH] or a URL: the name a client would ask for; :443 for no name at all'],
+    ],
+    summary: 'Say which rules a connection or a request would meet, in order, and what the verdict would be.',
     details: 'Nothing is connected, counted or changed.',
     examples: [
       'portcullis explain app.example.com --from 192.0.2.1 -c portcullis.toml',
       'portcullis explain app.example.com --offline -c portcullis.toml',
+      'portcullis explain app.example.com/api --method POST -c portcullis.toml',
     ],
   })
     .option('--from <address>', 'the address of the client; a stranger that no rule names when left out')
     .option('--alpn <protocol>', 'a protocol that the client offers, such as h2; may be repeated', collect)
     .option('--listener <listener>', 'on this listener only')
+    .option('--method <method>', 'of the request, such as POST; any when left out')
+    .option('--header <name: value>', 'a field of the request; may be repeated; any when left out', collect)
     .option('--offline', 'ask the file that -c names, not a server')
     .option('--json', 'an array of explanations');
   addServerOptions(explain).action(async (text: string, flags: Flags) => {
@@ -66,12 +78,31 @@ export function explainCommands(root: Command, shell: Shell): void {
   });
 }
 
-function queryOf(text: string, { from = '', alpn = [], listener = '' }: Flags): ExplainedQuery {
-  const parsed = parseHostPort(text);
+function queryOf(text: string, flags: Flags): ExplainedQuery {
+  const { from = '', alpn = [], listener = '', method = '', header = [] } = flags;
+  const target = /^(?:(https?):\/\/)?([^/?#]*)([^#]*)/i.exec(text)!;
+  const parsed = parseHostPort(target[2]!);
   if (parsed === undefined) {
-    throw new CommandFailure(exitCodes.usage, `expected HOST, HOST:PORT or :PORT, found ${text}`);
+    throw new CommandFailure(exitCodes.usage, `expected HOST[:PORT][/PATH], :PORT or a URL, found ${text}`);
   }
-  return { host: parsed.host, port: parsed.port ?? 0, listenerAddr: listener, from, alpn: [...alpn] };
+  const path = target[3]!.startsWith('?') ? `/${target[3]}` : target[3]!;
+  const port = parsed.port ?? portOf(target[1], listener);
+  return {
+    host: parsed.host,
+    port,
+    listenerAddr: listener,
+    from,
+    alpn: [...alpn],
+    path: path === '' && target[1] !== undefined ? '/' : path,
+    method,
+    headers: header.map(parseHeader),
+  };
+}
+
+/** A URL without a port means that of its scheme, unless a listener is named. 0: whatever the port. */
+function portOf(scheme: string | undefined, listener: string): number {
+  if (scheme === undefined || listener !== '') return 0;
+  return scheme.toLowerCase() === 'https' ? 443 : 80;
 }
 
 async function askServer(shell: Shell, query: ExplainedQuery, flags: Flags): Promise<Explained[]> {

@@ -3,13 +3,14 @@ import { test } from 'node:test';
 import { create } from '@bufbuild/protobuf';
 import { ConfigSchema } from '../admin/gen/portcullis/v1/admin_pb.ts';
 import { configMessage } from '../admin/translate.ts';
+import { listenerDefaults, routeDefaults } from '../model/settings.ts';
 import type { TrafficSettings } from '../model/settings.ts';
 import { trafficOf } from './traffic-message.ts';
 
 const traffic: TrafficSettings = {
   listeners: [
     {
-      kind: 'ingress',
+      ...listenerDefaults,
       name: '[::1]:8443',
       address: { host: '::1', port: 8443 },
       proxyProtocol: true,
@@ -18,13 +19,19 @@ const traffic: TrafficSettings = {
       defaultBackend: { kind: 'unix', path: '/run/web.sock' },
       routes: [
         {
+          ...routeDefaults,
           hostname: '*.example.com',
           mode: 'l7',
           backend: { kind: 'tcp', host: '2001:db8::1', port: 443 },
           sendProxyProtocol: true,
-          tlsCert: '/etc/app.pem',
-          tlsKey: 'env:APP_KEY',
-          backendTls: true,
+          tls: {
+            cert: '/etc/app.pem',
+            key: 'env:APP_KEY',
+            clientCa: null,
+            clientAuth: 'none',
+            minVersion: '1.2',
+          },
+          backendTls: { ca: null, serverName: null, insecure: false },
           policies: [{ type: 'require_header', value: 'x-token' }],
         },
       ],

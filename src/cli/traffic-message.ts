@@ -1,10 +1,24 @@
 /** Traffic settings from the API's message, the way back of admin/translate.ts. A server answers in canonical spelling. */
 
 import { FirewallRuleType } from '../admin/gen/portcullis/v1/admin_pb.ts';
-import type { Config, Firewall, Listener, Route } from '../admin/gen/portcullis/v1/admin_pb.ts';
+import type {
+  Config,
+  Firewall,
+  HeaderRules as HeaderRulesMessage,
+  Listener,
+  Route,
+} from '../admin/gen/portcullis/v1/admin_pb.ts';
 import { parseEndpoint, parseListenAddress } from '../config/address.ts';
-import { parseDuration } from '../config/quantity.ts';
-import { listenerDefaults, policyTypes, routeDefaults } from '../model/settings.ts';
+import { parseDuration } from '../core/quantity.ts';
+import {
+  backendProtocols,
+  clientAuthModes,
+  listenerProtocols,
+  noHeaderRules,
+  tlsVersions,
+} from '../model/http-settings.ts';
+import type { BackendTlsSettings, HeaderRules, RouteTlsSettings } from '../model/http-settings.ts';
+import { policyTypes } from '../model/settings.ts';
 import type {
   EndpointAddress,
   FirewallSettings,
@@ -22,12 +36,15 @@ export function trafficOf({ listeners, firewall }: Config): TrafficSettings {
 
 function listenerOf(listener: Listener): ListenerSettings {
   return {
-    ...listenerDefaults,
+    kind: 'ingress',
     name: listener.addr,
     address: known(parseListenAddress(listener.addr), listener.addr),
     proxyProtocol: listener.proxyProtocol,
     proxyProtocolFrom: listener.proxyProtocolFrom,
     maxConnections: listener.maxConnections,
+    protocol: oneOf(listenerProtocols, listener.protocol || 'tls'),
+    redirectHttps: listener.redirectHttps,
+    trustedProxies: listener.trustedProxies,
     defaultBackend: listener.defaultBackend === '' ? null : endpointOf(listener.defaultBackend),
     routes: listener.routes.map(routeOf),
   };
@@ -35,29 +52,46 @@ function listenerOf(listener: Listener): ListenerSettings {
 
 function routeOf(route: Route): RouteSettings {
   return {
-    ...routeDefaults,
+    pathPrefix: route.pathPrefix,
     hostname: route.hostname,
     mode: route.mode === 'l7' ? 'l7' : 'l4',
     backend: endpointOf(route.backend),
     sendProxyProtocol: route.sendProxyProtocol,
     tls: tlsOf(route),
-    backendTls: route.backendTls ? { ca: null, serverName: null, insecure: false } : null,
+    backendProtocol: oneOf(backendProtocols, route.backendProtocol || 'h2c'),
+    backendTls: backendTlsOf(route),
+    forwarded: route.forwarded,
+    requestHeaders: headersOf(route.requestHeaders),
+    responseHeaders: headersOf(route.responseHeaders),
     policies: route.l7Policies.map(({ type, value }): PolicySettings => {
-      return {
-        type: known(
-          policyTypes.find((each) => each === type),
-          type,
-        ),
-        value,
-      };
+      return { type: oneOf(policyTypes, type), value };
     }),
   };
 }
 
-function tlsOf({ tlsCert: cert, tlsKey: key }: Route): RouteSettings['tls'] {
-  return cert === '' || key === ''
-    ? null
-    : { cert, key, clientCa: null, clientAuth: 'none', minVersion: '1.2' };
+function tlsOf(route: Route): RouteTlsSettings | null {
+  const { tlsCert: cert, tlsKey: key, clientCa, clientAuth, tlsMinVersion } = route;
+  if (cert === '' || key === '') return null;
+  return {
+    cert,
+    key,
+    clientCa: clientCa || null,
+    clientAuth: oneOf(clientAuthModes, clientAuth || 'none'),
+    minVersion: oneOf(tlsVersions, tlsMinVersion || '1.2'),
+  };
+}
+
+function backendTlsOf(route: Route): BackendTlsSettings | null {
+  if (!route.backendTls) return null;
+  const { backendCa, backendServerName, backendInsecure } = route;
+  return { ca: backendCa || null, serverName: backendServerName || null, insecure: backendInsecure };
+}
+
+function headersOf(rules: HeaderRulesMessage | undefined): HeaderRules {
+  if (rules === undefined) return noHeaderRules;
+  const pairs = (fields: HeaderRulesMessage['set']): [string, string][] =>
+    fields.map(({ name, value }) => [name, value]);
+  return { remove: rules.remove, set: pairs(rules.set), add: pairs(rules.add) };
 }
 
 function firewallOf(firewall: Firewall | undefined): FirewallSettings {
@@ -79,6 +113,13 @@ function firewallOf(firewall: Firewall | undefined): FirewallSettings {
 
 function endpointOf(text: string): EndpointAddress {
   return known(parseEndpoint(text, '/'), text);
+}
+
+function oneOf<T extends string>(words: readonly T[], text: string): T {
+  return known(
+    words.find((each) => each === text),
+    text,
+  );
 }
 
 /** Only a server of another version says what this one does not know. */

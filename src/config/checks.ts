@@ -11,7 +11,7 @@ import type { Environment } from './environment.ts';
 import { checkFirewall } from './firewall-checks.ts';
 import type { Directory } from './kinds.ts';
 import { checkListeners } from './listener-checks.ts';
-import { formatDuration } from './quantity.ts';
+import { formatDuration } from '../core/quantity.ts';
 import { isTable, readTable } from './reader.ts';
 import type { Reading } from './reader.ts';
 import { Report } from './report.ts';

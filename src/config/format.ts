@@ -8,7 +8,7 @@ import type {
   RouteSettings,
   TrafficSettings,
 } from '../model/settings.ts';
-import { formatDuration } from './quantity.ts';
+import { formatDuration } from '../core/quantity.ts';
 
 /** Longer lists have a line for each element. */
 const lineCharactersMax = 100;

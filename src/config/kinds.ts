@@ -9,7 +9,7 @@ import { formatCidr, formatIp, parseCidr, parseIp } from '../core/ip.ts';
 import type { AdminAddress, EndpointAddress, ListenAddress, SecretReference } from '../model/settings.ts';
 import { parseAdminAddress, parseEndpoint, parseListenAddress, toAscii } from './address.ts';
 import { countries } from './countries.ts';
-import { formatDuration, formatSize, parseDuration, parseSize } from './quantity.ts';
+import { formatDuration, formatSize, parseDuration, parseSize } from '../core/quantity.ts';
 import { nearestName } from './suggestion.ts';
 
 /** As much of JSON Schema as editors need. */

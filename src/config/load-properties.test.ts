@@ -22,7 +22,7 @@ import { loadSettings } from './load.ts';
 import type { LoadedSettings } from './load.ts';
 import { formatProblem } from './problem.ts';
 import { formatTraffic } from './format.ts';
-import { formatDuration } from './quantity.ts';
+import { formatDuration } from '../core/quantity.ts';
 import { readTraffic } from './rows.ts';
 import { makeCertificate } from './testing/certificates.ts';
 

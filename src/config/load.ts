@@ -17,7 +17,7 @@ import { overlay, pathKey } from './environment.ts';
 import type { Environment, Overlay } from './environment.ts';
 import { plain, problemAt, problemsMax, quote, systemMessage } from './problem.ts';
 import type { Finding, Path, Place, Problem, ProblemCode } from './problem.ts';
-import { formatSize } from './quantity.ts';
+import { formatSize } from '../core/quantity.ts';
 import { isTable } from './reader.ts';
 import { schema } from './schema.ts';
 import { toSettings } from './settings.ts';

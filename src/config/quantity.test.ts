@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { Refusal, duration, size } from './kinds.ts';
-import { formatDuration, formatSize, parseDuration, parseSize } from './quantity.ts';
+import { formatDuration, formatSize, parseDuration, parseSize } from '../core/quantity.ts';
 
 test('durations add up their units', () => {
   assert.equal(parseDuration('500ms'), 500);

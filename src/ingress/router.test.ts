@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { listenerDefaults, routeDefaults } from '../model/settings.ts';
 import type { EndpointAddress, TrafficSettings } from '../model/settings.ts';
 import { buildSnapshot } from '../model/snapshot.ts';
 import { chooseRoute } from './router.ts';
@@ -8,22 +9,14 @@ function listener(hostnames: readonly string[], defaultBackend: EndpointAddress 
   const traffic: TrafficSettings = {
     listeners: [
       {
-        kind: 'ingress',
+        ...listenerDefaults,
         name: ':443',
         address: { host: '', port: 443 },
-        proxyProtocol: false,
-        proxyProtocolFrom: [],
-        maxConnections: 0,
         defaultBackend,
         routes: hostnames.map((hostname) => ({
+          ...routeDefaults,
           hostname,
-          mode: 'l4',
           backend: { kind: 'tcp', host: '10.0.0.1', port: 443 },
-          sendProxyProtocol: false,
-          tlsCert: null,
-          tlsKey: null,
-          backendTls: false,
-          policies: [],
         })),
       },
     ],

@@ -9,7 +9,9 @@
 
 import { assert } from '../core/errors.ts';
 import { HostTable } from './host-table.ts';
-import { firewallRuleId, type FirewallRuleType } from './rule-id.ts';
+import { withoutRoute, withRoute, type RouteGroup } from './route-group.ts';
+import { prepareRoute } from './route.ts';
+import { firewallRuleId, routeKey, type FirewallRuleType } from './rule-id.ts';
 import type {
   FirewallSettings,
   ListenerSettings,
@@ -23,9 +25,7 @@ import {
   type ListenerSnapshot,
   prepareListener,
   prepareRateLimit,
-  prepareRoute,
   readCidr,
-  type Route,
   type Snapshot,
   withBlocked,
   withoutBlocked,
@@ -44,7 +44,12 @@ export type Change =
   | { readonly kind: 'listener-remove'; readonly listener: string }
   | { readonly kind: 'max-connections-set'; readonly listener: string; readonly maxConnections: number }
   | { readonly kind: 'route-put'; readonly listener: string; readonly route: RouteSettings }
-  | { readonly kind: 'route-remove'; readonly listener: string; readonly hostname: string }
+  | {
+      readonly kind: 'route-remove';
+      readonly listener: string;
+      readonly hostname: string;
+      readonly pathPrefix: string;
+    }
   | { readonly kind: 'firewall-put'; readonly rule: FirewallRule }
   | { readonly kind: 'firewall-remove'; readonly rule: FirewallRule }
   | { readonly kind: 'exempt-put'; readonly cidr: string }
@@ -71,7 +76,7 @@ export function applyChanges(snapshot: Snapshot, version: number, changes: reado
     switch (change.kind) {
       case 'listener-put': {
         const { name } = change.listener;
-        const routes = listeners.get(name)?.routes ?? HostTable.empty<Route>(snapshot.hashSeed);
+        const routes = listeners.get(name)?.routes ?? HostTable.empty<RouteGroup>(snapshot.hashSeed);
         listeners.set(name, prepareListener(change.listener, routes));
         break;
       }
@@ -101,11 +106,24 @@ function changeListener(listener: ListenerSnapshot, change: OnListener): Listene
     case 'max-connections-set':
       return { ...listener, settings: { ...listener.settings, maxConnections: change.maxConnections } };
     case 'route-put': {
-      const route = prepareRoute(change.listener, change.route);
-      return { ...listener, routes: listener.routes.with(change.route.hostname, route) };
+      const { hostname } = change.route;
+      const group = withRoute(
+        listener.routes.getPattern(hostname),
+        prepareRoute(change.listener, change.route),
+      );
+      return { ...listener, routes: listener.routes.with(hostname, group) };
     }
-    case 'route-remove':
-      return { ...listener, routes: listener.routes.without(change.hostname) };
+    case 'route-remove': {
+      const { hostname, pathPrefix } = change;
+      const group = listener.routes.getPattern(hostname);
+      if (group === undefined) return listener;
+      const rest = withoutRoute(group, pathPrefix);
+      const { routes } = listener;
+      return {
+        ...listener,
+        routes: rest === undefined ? routes.without(hostname) : routes.with(hostname, rest),
+      };
+    }
   }
 }
 
@@ -174,13 +192,13 @@ function diffRoutes(
   after: readonly RouteSettings[],
 ): Change[] {
   const changes: Change[] = [];
-  const old = new Map(before.map((route) => [route.hostname, route]));
-  const kept = new Set(after.map((route) => route.hostname));
-  for (const hostname of old.keys()) {
-    if (!kept.has(hostname)) changes.push({ kind: 'route-remove', listener, hostname });
+  const old = new Map(before.map((route) => [routeKey(route), route]));
+  const kept = new Set(after.map(routeKey));
+  for (const [key, { hostname, pathPrefix }] of old) {
+    if (!kept.has(key)) changes.push({ kind: 'route-remove', listener, hostname, pathPrefix });
   }
   for (const route of after) {
-    if (!sameData(old.get(route.hostname), route)) changes.push({ kind: 'route-put', listener, route });
+    if (!sameData(old.get(routeKey(route)), route)) changes.push({ kind: 'route-put', listener, route });
   }
   return changes;
 }

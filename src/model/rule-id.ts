@@ -4,11 +4,35 @@
  * name holds a slash, a key may (`cidr/-/10.0.0.0/8`).
  */
 
+import type { PolicyType } from './settings.ts';
+
 export type FirewallRuleType = 'ip' | 'cidr' | 'country';
 
-/** `route/:443/*.example.com` */
-export function routeRuleId(listener: string, hostname: string): string {
-  return `route/${listener}/${hostname}`;
+/** `route/:443/*.example.com`, `route/:443/app.example.com/api` */
+export function routeRuleId(listener: string, hostname: string, pathPrefix: string): string {
+  return `route/${listener}/${hostname}${pathPrefix}`;
+}
+
+/** What a listener keeps a route by: `app.example.com/api`. No hostname holds a slash. */
+export function routeKey({
+  hostname,
+  pathPrefix,
+}: {
+  readonly hostname: string;
+  readonly pathPrefix: string;
+}): string {
+  return hostname + pathPrefix;
+}
+
+/** `policy/:443/app.example.com/api/max_body/10MiB` */
+export function policyRuleId(
+  listener: string,
+  hostname: string,
+  pathPrefix: string,
+  type: PolicyType,
+  value: string,
+): string {
+  return `policy/${listener}/${hostname}${pathPrefix}/${type}/${value}`;
 }
 
 /** `default-backend/:443/-` */
@@ -17,7 +41,7 @@ export function defaultBackendRuleId(listener: string): string {
 }
 
 /** `listener/:443/max_connections`: a setting of the listener that decided, named as in the configuration. */
-export function listenerRuleId(listener: string, setting: 'max_connections' | 'proxy_protocol_from'): string {
+export function listenerRuleId(listener: string, setting: 'max_connections' | 'proxy_protocol_from' | 'redirect_https'): string {
   return `listener/${listener}/${setting}`;
 }
 

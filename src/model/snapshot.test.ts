@@ -2,26 +2,22 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { parseIp } from '../core/ip.ts';
 import { buildSnapshot, withBlocked, withoutBlocked } from './snapshot.ts';
+import { listenerDefaults, routeDefaults } from './settings.ts';
 import type { ListenerSettings, TrafficSettings } from './settings.ts';
 
 const listener: ListenerSettings = {
-  kind: 'ingress',
+  ...listenerDefaults,
   name: ':443',
   address: { host: '', port: 443 },
   proxyProtocol: true,
   proxyProtocolFrom: ['10.0.0.0/8'],
-  maxConnections: 0,
   defaultBackend: { kind: 'unix', path: '/run/other.sock' },
   routes: [
     {
+      ...routeDefaults,
       hostname: '*.example.com',
-      mode: 'l4',
       backend: { kind: 'tcp', host: '2001:db8::1', port: 8443 },
       sendProxyProtocol: true,
-      tlsCert: null,
-      tlsKey: null,
-      backendTls: false,
-      policies: [],
     },
   ],
 };
@@ -45,15 +41,11 @@ describe('buildSnapshot', () => {
     const { routes, defaultRoute } = snapshot.listeners.get(':443')!;
     assert.deepEqual(routes.get('app.example.com'), {
       ruleId: 'route/:443/*.example.com',
+      ...routeDefaults,
       hostname: '*.example.com',
-      mode: 'l4',
       backend: { kind: 'tcp', host: '2001:db8::1', port: 8443 },
       backendName: '[2001:db8::1]:8443',
       sendProxyProtocol: true,
-      tlsCert: null,
-      tlsKey: null,
-      backendTls: false,
-      policies: [],
     });
     assert.equal(defaultRoute?.ruleId, 'default-backend/:443/-');
     assert.equal(defaultRoute.backendName, 'unix:/run/other.sock');

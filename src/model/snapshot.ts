@@ -8,24 +8,14 @@
 import { assert } from '../core/errors.ts';
 import { type Cidr, parseCidr } from '../core/ip.ts';
 import { CidrTable } from './cidr-table.ts';
-import { formatEndpoint } from './endpoint.ts';
 import { HostTable } from './host-table.ts';
-import {
-  defaultBackendRuleId,
-  firewallRuleId,
-  listenerRuleId,
-  rateLimitRuleId,
-  routeRuleId,
-} from './rule-id.ts';
-import { routeDefaults } from './settings.ts';
-import type {
-  EndpointAddress,
-  FirewallSettings,
-  ListenerSettings,
-  RateLimitSettings,
-  RouteSettings,
-  TrafficSettings,
-} from './settings.ts';
+import { type RouteGroup, groupRoutes } from './route-group.ts';
+import { type Route, prepareDefaultRoute } from './route.ts';
+import { firewallRuleId, listenerRuleId, rateLimitRuleId } from './rule-id.ts';
+import type { FirewallSettings, ListenerSettings, RateLimitSettings, TrafficSettings } from './settings.ts';
+
+export type { RouteGroup } from './route-group.ts';
+export type { Policy, Route } from './route.ts';
 
 export interface Snapshot {
   /** Grows by one with each change. */
@@ -42,23 +32,17 @@ export type ListenerOptions = Omit<ListenerSettings, 'routes'>;
 
 export interface ListenerSnapshot {
   readonly settings: ListenerOptions;
-  readonly routes: HostTable<Route>;
-  /** For names without a route, and hellos without a name. */
+  readonly routes: HostTable<RouteGroup>;
+  /** Relays what no hostname matches, and hellos without a name. */
   readonly defaultRoute: Route | null;
   /** Peers that may send a PROXY header; null means that any peer may. */
   readonly proxyPeers: CidrTable<true> | null;
+  /** Peers whose X-Forwarded fields are believed; empty: nobody's are. */
+  readonly trustedProxies: CidrTable<true>;
   /** Decides `listener-limit`. */
   readonly limitRuleId: string;
   /** Decides `proxy-header-untrusted`. */
   readonly proxyPeersRuleId: string;
-}
-
-export interface Route extends Omit<RouteSettings, 'hostname'> {
-  readonly ruleId: string;
-  /** The pattern; null for the default backend. */
-  readonly hostname: string | null;
-  /** `backend` as people write it. */
-  readonly backendName: string;
 }
 
 export interface FirewallSnapshot {
@@ -99,35 +83,16 @@ export function buildSnapshot(version: number, traffic: TrafficSettings, options
 }
 
 /** A listener whose routes were built before, or not yet. */
-export function prepareListener(settings: ListenerOptions, routes: HostTable<Route>): ListenerSnapshot {
-  const { name, defaultBackend, proxyProtocolFrom } = settings;
+export function prepareListener(settings: ListenerOptions, routes: HostTable<RouteGroup>): ListenerSnapshot {
+  const { name, defaultBackend, proxyProtocolFrom, trustedProxies } = settings;
   return {
     settings,
     routes,
     defaultRoute: defaultBackend === null ? null : prepareDefaultRoute(name, defaultBackend),
     proxyPeers: proxyProtocolFrom.length === 0 ? null : prepareCidrSet(proxyProtocolFrom),
+    trustedProxies: prepareCidrSet(trustedProxies),
     limitRuleId: listenerRuleId(name, 'max_connections'),
     proxyPeersRuleId: listenerRuleId(name, 'proxy_protocol_from'),
-  };
-}
-
-export function prepareRoute(listener: string, settings: RouteSettings): Route {
-  // Field by field: every route has the same hidden class, whoever made the settings.
-  return {
-    ruleId: routeRuleId(listener, settings.hostname),
-    hostname: settings.hostname,
-    pathPrefix: settings.pathPrefix,
-    mode: settings.mode,
-    backend: settings.backend,
-    backendName: formatEndpoint(settings.backend),
-    sendProxyProtocol: settings.sendProxyProtocol,
-    tls: settings.tls,
-    backendProtocol: settings.backendProtocol,
-    backendTls: settings.backendTls,
-    forwarded: settings.forwarded,
-    requestHeaders: settings.requestHeaders,
-    responseHeaders: settings.responseHeaders,
-    policies: settings.policies,
   };
 }
 
@@ -168,8 +133,7 @@ export function readCidr(text: string): Cidr {
 }
 
 function buildListener({ routes, ...options }: ListenerSettings, hashSeed: number): ListenerSnapshot {
-  const entries = routes.map((route): [string, Route] => [route.hostname, prepareRoute(options.name, route)]);
-  return prepareListener(options, HostTable.from(hashSeed, entries));
+  return prepareListener(options, HostTable.from(hashSeed, groupRoutes(options.name, routes)));
 }
 
 function buildFirewall(settings: FirewallSettings, geoip: SharedArrayBuffer | null): FirewallSnapshot {
@@ -196,14 +160,6 @@ function buildBlocked({ blockedCidrs, blockedIps }: FirewallSettings): CidrTable
   });
   // Of two rules for one address the later entry stays: the ip rule, with the cidr rule behind it.
   return CidrTable.from([...networks, ...addresses]);
-}
-
-function prepareDefaultRoute(listener: string, backend: EndpointAddress): Route {
-  return {
-    ...prepareRoute(listener, { ...routeDefaults, hostname: '-', backend }),
-    ruleId: defaultBackendRuleId(listener),
-    hostname: null,
-  };
 }
 
 function prepareCidrSet(cidrs: readonly string[]): CidrTable<true> {

@@ -1,5 +1,6 @@
 /** Changes in words, one line each, old → new: for the audit log, a dry run and whoever watches. */
 import { formatEndpoint } from '../model/endpoint.ts';
+import type { BackendTlsSettings, HeaderRules, RouteTlsSettings } from '../model/http-settings.ts';
 import { firewallRuleId, rateLimitRuleId, routeRuleId } from '../model/rule-id.ts';
 import type { PolicySettings, RateLimitSettings, RouteSettings } from '../model/settings.ts';
 import type { ListenerOptions } from '../model/snapshot.ts';
@@ -25,13 +26,15 @@ function describeChange(before: TrafficState, change: StoredChange): string {
     }
     case 'route-put': {
       const { listener, route } = change;
-      const id = routeRuleId(listener, route.hostname);
-      return describe(id, before.route(listener, route.hostname), route, describeRoute);
+      const { hostname, pathPrefix } = route;
+      const id = routeRuleId(listener, hostname, pathPrefix);
+      return describe(id, before.route(listener, hostname, pathPrefix), route, describeRoute);
     }
     case 'route-remove': {
-      const old = before.route(change.listener, change.hostname);
+      const { listener, hostname, pathPrefix } = change;
+      const old = before.route(listener, hostname, pathPrefix);
       const was = old === undefined ? '' : ` (${describeRoute(old)})`;
-      return `- ${routeRuleId(change.listener, change.hostname)}${was}`;
+      return `- ${routeRuleId(listener, hostname, pathPrefix)}${was}`;
     }
     case 'firewall-put':
       return `+ ${firewallRuleId(change.rule.type, change.rule.value)}`;
@@ -54,10 +57,14 @@ function describe<T>(id: string, before: T | undefined, after: T, words: (value:
 
 function describeListener(options: ListenerOptions): string {
   const { kind, proxyProtocol, proxyProtocolFrom, maxConnections, defaultBackend } = options;
+  const { protocol, redirectHttps, trustedProxies } = options;
   return [
     kind,
     ...(proxyProtocol ? [`proxy_protocol from ${proxyProtocolFrom.join(', ') || 'anyone'}`] : []),
     ...(maxConnections === 0 ? [] : [`max_connections ${maxConnections}`]),
+    ...(protocol === 'tls' ? [] : [`protocol ${protocol}`]),
+    ...(redirectHttps ? ['redirect_https'] : []),
+    ...(trustedProxies.length === 0 ? [] : [`trusted_proxies ${trustedProxies.join(', ')}`]),
     ...(defaultBackend === null ? [] : [`default_backend ${formatEndpoint(defaultBackend)}`]),
   ].join(', ');
 }
@@ -66,10 +73,44 @@ function describeRoute(route: RouteSettings): string {
   return [
     `${route.mode} ${formatEndpoint(route.backend)}`,
     ...(route.sendProxyProtocol ? ['send_proxy_protocol'] : []),
-    ...(route.backendTls !== null ? ['backend_tls'] : []),
-    ...(route.tls === null ? [] : [`tls_cert ${route.tls.cert}`, `tls_key ${route.tls.key}`]),
+    ...(route.mode === 'l7' ? [`backend_protocol ${route.backendProtocol}`] : []),
+    ...describeBackendTls(route.backendTls),
+    ...describeTls(route.tls),
+    ...(route.forwarded ? ['forwarded'] : []),
+    ...describeHeaders('request_headers', route.requestHeaders),
+    ...describeHeaders('response_headers', route.responseHeaders),
     ...route.policies.map(describePolicy),
   ].join(', ');
+}
+
+function describeTls(tls: RouteTlsSettings | null): string[] {
+  if (tls === null) return [];
+  return [
+    `tls_cert ${tls.cert}`,
+    `tls_key ${tls.key}`,
+    ...(tls.clientCa === null ? [] : [`client_ca ${tls.clientCa}`, `client_auth ${tls.clientAuth}`]),
+    ...(tls.minVersion === '1.2' ? [] : [`tls_min_version ${tls.minVersion}`]),
+  ];
+}
+
+function describeBackendTls(tls: BackendTlsSettings | null): string[] {
+  if (tls === null) return [];
+  return [
+    'backend_tls',
+    ...(tls.ca === null ? [] : [`backend_ca ${tls.ca}`]),
+    ...(tls.serverName === null ? [] : [`backend_server_name ${tls.serverName}`]),
+    ...(tls.insecure ? ['backend_insecure'] : []),
+  ];
+}
+
+/** Names alone: a value may be a secret of the backend, and the audit log is read by many. */
+function describeHeaders(setting: string, { remove, set, add }: HeaderRules): string[] {
+  const names = [
+    ...remove.map((name) => `-${name}`),
+    ...set.map(([name]) => `=${name}`),
+    ...add.map(([name]) => `+${name}`),
+  ];
+  return names.length === 0 ? [] : [`${setting} ${names.join(' ')}`];
 }
 
 function describePolicy({ type, value }: PolicySettings): string {

@@ -6,6 +6,8 @@ import type {
   ConfigInput,
   FirewallInput,
   FirewallRuleInput,
+  HeaderInput,
+  HeaderRulesInput,
   ListenerInput,
   RouteInput,
 } from '../admin/control.ts';
@@ -14,11 +16,22 @@ export function fileRoute(route: RouteInput): object {
   return {
     hostname: route.hostname,
     backend: route.backend,
+    ...present('path_prefix', route.pathPrefix),
     ...present('mode', route.mode),
     ...present('send_proxy_protocol', route.sendProxyProtocol),
     ...present('tls_cert', route.tlsCert),
     ...present('tls_key', route.tlsKey),
+    ...present('client_ca', route.clientCa),
+    ...present('client_auth', route.clientAuth),
+    ...present('tls_min_version', route.tlsMinVersion),
+    ...present('backend_protocol', route.backendProtocol),
     ...present('backend_tls', route.backendTls),
+    ...present('backend_ca', route.backendCa),
+    ...present('backend_server_name', route.backendServerName),
+    ...present('backend_insecure', route.backendInsecure),
+    ...present('forwarded', route.forwarded),
+    ...present('request_headers', route.requestHeaders && fileHeaders(route.requestHeaders)),
+    ...present('response_headers', route.responseHeaders && fileHeaders(route.responseHeaders)),
     ...present('policies', route.policies),
   };
 }
@@ -29,9 +42,28 @@ export function fileListener(listener: ListenerInput): object {
     ...present('proxy_protocol', listener.proxyProtocol),
     ...present('proxy_protocol_from', listener.proxyProtocolFrom),
     ...present('max_connections', listener.maxConnections),
+    ...present('protocol', listener.protocol),
+    ...present('redirect_https', listener.redirectHttps),
+    ...present('trusted_proxies', listener.trustedProxies),
     ...present('default_backend', listener.defaultBackend),
     routes: (listener.routes ?? []).map(fileRoute),
   };
+}
+
+/** Of names that come twice among those to set, the reader sees both and refuses them. */
+function fileHeaders({ remove, set, add }: HeaderRulesInput): object {
+  return { remove, set: fieldTable(set), add: fieldTable(add) };
+}
+
+/** As the file has them: a name with its value, or with the list of its values. */
+function fieldTable(fields: readonly HeaderInput[]): object {
+  const table = new Map<string, string | string[]>();
+  for (const { name, value } of fields) {
+    const present = table.get(name);
+    if (present === undefined) table.set(name, value);
+    else table.set(name, [present, value].flat());
+  }
+  return Object.fromEntries(table);
 }
 
 function fileFirewall({ geoipDb, rules, allowed, rateLimit }: FirewallInput): object {

@@ -22,34 +22,34 @@ import {
   type Precondition,
   type RateLimitInput,
   type RouteInput,
+  type RouteName,
   type Status,
 } from '../admin/control.ts';
-import {
-  readFirewallRule,
-  readListener,
-  readPolicy,
-  readRateLimit,
-  readRoute,
-  readTraffic,
-  type RowReading,
-} from '../config/rows.ts';
-import { parseHostPattern, formatHostPattern } from '../core/hostname.ts';
+import { readFirewallRule, readListener, readRateLimit, readTraffic } from '../config/rows.ts';
 import { isReason, reasons, type Reason } from '../core/reason.ts';
 import type { FirewallRule } from '../model/change.ts';
 import {
-  policiesPerRouteMax,
-  routesPerListenerMax,
   rulesPerTypeMax,
-  type PolicySettings,
+  type ListenerSettings,
   type RouteSettings,
   type TrafficSettings,
 } from '../model/settings.ts';
 import type { ListenerOptions } from '../model/snapshot.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { describeChanges } from './change-lines.ts';
-import { fileListener, fileRoute, fileTraffic } from './control-input.ts';
+import { checked, refuseOver } from './control-checks.ts';
+import { fileListener, fileTraffic } from './control-input.ts';
 import { EventHub } from './event-hub.ts';
 import { explain, ExplainError } from './explain.ts';
+import {
+  findRoute,
+  planAddPolicy,
+  planAddRoute,
+  planRemovePolicy,
+  planRemoveRoute,
+  planUpdateRoute,
+  type RoutePlan,
+} from './route-plans.ts';
 import type { BoundListener, ChangePlan, ChangeResult, Supervisor } from './supervisor.ts';
 import type { StoredChange } from '../store/store.ts';
 import { storedDiff } from './traffic-state.ts';
@@ -107,6 +107,18 @@ export class ServerControl implements Control {
     return { version: this.#supervisor.version, traffic: this.#supervisor.state.settings };
   }
 
+  get version(): number {
+    return this.#supervisor.version;
+  }
+
+  listener(name: string): ListenerSettings {
+    return this.#supervisor.state.listenerSettings(this.#listener(name).name);
+  }
+
+  route(listener: string, route: RouteName): RouteSettings {
+    return findRoute(this.#supervisor.state, this.#listener(listener).name, route);
+  }
+
   addListener(input: ListenerInput, actor: Actor): Promise<Applied> {
     if (input.kind !== undefined && input.kind !== '' && input.kind !== 'ingress') {
       throw new ControlError('invalid-argument', 'expected "ingress"', 'listener.kind');
@@ -149,67 +161,28 @@ export class ServerControl implements Control {
   }
 
   addRoute(listener: string, input: RouteInput, actor: Actor): Promise<Applied> {
-    const route = checked(readRoute(fileRoute(input), null), 'route');
-    return this.#change('AddRoute', actor, () => {
-      const { name } = this.#listener(listener);
-      if (this.#supervisor.state.route(name, route.hostname) !== undefined) {
-        const message = `listener ${name} has a route for ${route.hostname} already`;
-        throw new ControlError('already-exists', message, 'route.hostname');
-      }
-      refuseOver(this.#supervisor.state.routeCount(name), routesPerListenerMax, 'routes on a listener');
-      return [{ kind: 'route-put', listener: name, route }];
-    });
+    return this.#changeRoute('AddRoute', listener, planAddRoute(input), actor);
   }
 
-  updateRoute(listener: string, input: RouteInput, actor: Actor): Promise<Applied> {
-    const route = checked(readRoute(fileRoute(input), null), 'route');
-    return this.#change('UpdateRoute', actor, () => {
-      const { name } = this.#listener(listener);
-      const { policies } = this.#route(name, route.hostname);
-      return [
-        {
-          kind: 'route-put',
-          listener: name,
-          route: input.policies === undefined ? { ...route, policies } : route,
-        },
-      ];
-    });
+  updateRoute(
+    listener: string,
+    input: RouteInput,
+    { ifVersion }: Precondition,
+    actor: Actor,
+  ): Promise<Applied> {
+    return this.#changeRoute('UpdateRoute', listener, planUpdateRoute(input), actor, ifVersion);
   }
 
-  removeRoute(listener: string, hostname: string, actor: Actor): Promise<Applied> {
-    return this.#change('RemoveRoute', actor, () => {
-      const { name } = this.#listener(listener);
-      const route = this.#route(name, hostname);
-      return [{ kind: 'route-remove', listener: name, hostname: route.hostname }];
-    });
+  removeRoute(listener: string, route: RouteName, actor: Actor): Promise<Applied> {
+    return this.#changeRoute('RemoveRoute', listener, planRemoveRoute(route), actor);
   }
 
-  addPolicy(listener: string, hostname: string, input: PolicyInput, actor: Actor): Promise<Applied> {
-    const policy = checked(readPolicy(input), 'policy');
-    return this.#change('AddL7Policy', actor, () => {
-      const { name } = this.#listener(listener);
-      const route = this.#route(name, hostname);
-      if (route.policies.some((other) => samePolicy(other, policy))) {
-        throw new ControlError('already-exists', 'the route has this policy already', 'policy');
-      }
-      refuseOver(route.policies.length, policiesPerRouteMax, 'policies on a route');
-      return [
-        { kind: 'route-put', listener: name, route: { ...route, policies: [...route.policies, policy] } },
-      ];
-    });
+  addPolicy(listener: string, route: RouteName, input: PolicyInput, actor: Actor): Promise<Applied> {
+    return this.#changeRoute('AddL7Policy', listener, planAddPolicy(route, input), actor);
   }
 
-  removePolicy(listener: string, hostname: string, input: PolicyInput, actor: Actor): Promise<Applied> {
-    const policy = checked(readPolicy(input), 'policy');
-    return this.#change('RemoveL7Policy', actor, () => {
-      const { name } = this.#listener(listener);
-      const route = this.#route(name, hostname);
-      const policies = route.policies.filter((other) => !samePolicy(other, policy));
-      if (policies.length === route.policies.length) {
-        throw new ControlError('not-found', 'the route has no such policy', 'policy');
-      }
-      return [{ kind: 'route-put', listener: name, route: { ...route, policies } }];
-    });
+  removePolicy(listener: string, route: RouteName, input: PolicyInput, actor: Actor): Promise<Applied> {
+    return this.#changeRoute('RemoveL7Policy', listener, planRemovePolicy(route, input), actor);
   }
 
   async addFirewallRule(input: FirewallRuleInput, disconnect: boolean, actor: Actor): Promise<AppliedRule> {
@@ -332,6 +305,19 @@ export class ServerControl implements Control {
     return this.#events.watch(filter, observe);
   }
 
+  #changeRoute(
+    action: string,
+    listener: string,
+    plan: RoutePlan,
+    actor: Actor,
+    ifVersion?: number,
+  ): Promise<Applied> {
+    return this.#change(action, actor, () => {
+      this.#checkVersion(ifVersion);
+      return plan(this.#supervisor.state, this.#listener(listener));
+    });
+  }
+
   /** Carries a change out. `plan` runs when it is this change's turn, on the state it will change. */
   async #change(
     action: string,
@@ -400,16 +386,6 @@ export class ServerControl implements Control {
     return found;
   }
 
-  #route(listener: string, hostname: string): RouteSettings {
-    const pattern = parseHostPattern(hostname);
-    const name = pattern.kind === 'refused' ? hostname : formatHostPattern(pattern);
-    const route = this.#supervisor.state.route(listener, name);
-    if (route === undefined) {
-      throw new ControlError('not-found', `listener ${listener} has no route for ${name}`, 'hostname');
-    }
-    return route;
-  }
-
   #listenerStatus({ name, port, slot }: BoundListener): ListenerStatus {
     const { state, counters, gauges } = this.#supervisor;
     const ended = new Map<Reason, number>();
@@ -451,29 +427,10 @@ export function shadowedRoutes(traffic: TrafficSettings): string[] {
   return lines;
 }
 
-function checked<T>(reading: RowReading<T>, prefix: string): T {
-  const { value } = reading;
-  if (value !== undefined) return value;
-  const problems = reading.problems.filter(({ severity }) => severity === 'error');
-  const problem = problems[0];
-  const path = [prefix, problem?.path ?? ''].filter((part) => part !== '').join('.');
-  const message = problems.map((each) => each.message).join('; ');
-  throw new ControlError('invalid-argument', message === '' ? 'not understood' : message, path);
-}
-
-function refuseOver(count: number, max: number, what: string): void {
-  if (count >= max)
-    throw new ControlError('failed-precondition', `there are ${max} ${what}, and no more may be`);
-}
-
 function withoutDatabase(): ControlError {
   const message =
     'this server runs without a database: change its file and send SIGHUP, or set [database] path';
   return new ControlError('failed-precondition', message);
-}
-
-function samePolicy(a: PolicySettings, b: PolicySettings): boolean {
-  return a.type === b.type && a.value === b.value;
 }
 
 function canonicalName(text: string): string {

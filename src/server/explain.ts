@@ -9,8 +9,10 @@ import { formatIp, parseIp, type IpAddress } from '../core/ip.ts';
 import type { Reason } from '../core/reason.ts';
 import { Firewall } from '../firewall/firewall.ts';
 import { chooseRoute } from '../ingress/router.ts';
-import { rateLimitRuleId } from '../model/rule-id.ts';
+import { listenerRuleId, rateLimitRuleId } from '../model/rule-id.ts';
+import { matchPath } from '../model/route-group.ts';
 import type { ListenerSnapshot, Route, Snapshot } from '../model/snapshot.ts';
+import { explainPolicies } from './explain-policies.ts';
 
 /** A field of the query that can not be understood. */
 export class ExplainError extends Error {
@@ -38,7 +40,9 @@ export function explain(
   if (from === null && query.from !== null) throw new ExplainError('from', 'expected an IP address');
   const listeners = chooseListeners(snapshot, query, boundPort);
   const firewall = new Firewall(snapshot.firewall, null);
-  return listeners.map((listener) => explainListener(snapshot, firewall, listener, host, from));
+  return listeners.map((listener) =>
+    explainListener(snapshot, firewall, listener, { ...query, name: host, ip: from }),
+  );
 }
 
 function chooseListeners(
@@ -58,34 +62,38 @@ function chooseListeners(
   return onPort;
 }
 
+/** The query, with what was read from it. */
+interface Asked extends ExplainQuery {
+  readonly name: string | null;
+  readonly ip: IpAddress | null;
+}
+
 function explainListener(
   snapshot: Snapshot,
   firewall: Firewall,
   listener: ListenerSnapshot,
-  host: string | null,
-  from: IpAddress | null,
+  asked: Asked,
 ): Explanation {
   const steps: ExplainStep[] = [];
-  const name = listener.settings.name;
+  const { name: listenerName, protocol, redirectHttps } = listener.settings;
   const refuse = (reason: Reason, ruleId: string | null): Explanation => {
-    return { listener: name, steps, verdict: 'refuse', reason, ruleId, backend: null };
+    return { listener: listenerName, steps, verdict: 'refuse', reason, ruleId, backend: null };
   };
-  if (from !== null) {
-    const refused = explainFirewall(snapshot, firewall, from, steps);
+  if (asked.ip !== null) {
+    const refused = explainFirewall(snapshot, firewall, asked.ip, steps);
     if (refused !== null) return refuse(refused.reason, refused.ruleId);
   }
-  explainRoutes(listener, host, steps);
-  const route = chooseRoute(listener, host);
+  if (protocol === 'http' && redirectHttps) {
+    const ruleId = listenerRuleId(listenerName, 'redirect_https');
+    steps.push({ ruleId, outcome: 'matched', detail: 'plain HTTP is answered with a redirect to https' });
+    return refuse('redirected', ruleId);
+  }
+  const route = explainRoutes(listener, asked, steps);
   if (typeof route === 'string') return refuse(route, null);
-  if (route.mode === 'l7') return refuse('mode-unavailable', route.ruleId);
-  return {
-    listener: name,
-    steps,
-    verdict: 'route',
-    reason: null,
-    ruleId: route.ruleId,
-    backend: route.backendName,
-  };
+  const refused = route.mode === 'l7' && asked.path !== null ? explainPolicies(route, asked, steps) : null;
+  if (refused !== null) return refuse(refused.reason, refused.ruleId);
+  const { ruleId, backendName: backend } = route;
+  return { listener: listenerName, steps, verdict: 'route', reason: null, ruleId, backend };
 }
 
 function explainFirewall(
@@ -125,14 +133,22 @@ function explainFirewall(
   return null;
 }
 
-function explainRoutes(listener: ListenerSnapshot, host: string | null, steps: ExplainStep[]): void {
-  const matches: Route[] = host === null ? [] : listener.routes.matches(host).map(({ value }) => value);
-  if (listener.defaultRoute !== null) matches.push(listener.defaultRoute);
-  for (const [index, route] of matches.entries()) {
-    steps.push({
-      ruleId: route.ruleId,
-      outcome: index === 0 ? 'matched' : 'shadowed',
-      detail: `${route.mode} → ${route.backendName}`,
-    });
+/** Every route whose hostname matches, the deciding hostname first and in it the longest prefix. */
+function explainRoutes(listener: ListenerSnapshot, asked: Asked, steps: ExplainStep[]): Route | Reason {
+  const { name, path } = asked;
+  const groups = name === null ? [] : listener.routes.matches(name).map(({ value }) => value);
+  const group = groups[0];
+  const chosen =
+    group?.mode === 'l7' ? (matchPath(group, path ?? '/') ?? 'no-route') : chooseRoute(listener, name);
+  const candidates = groups.flatMap(({ routes }) => routes);
+  if (listener.defaultRoute !== null) candidates.push(listener.defaultRoute);
+  let outcome: ExplainStep['outcome'] = 'passed';
+  for (const route of candidates) {
+    if (route.hostname !== group?.hostname) outcome = 'shadowed';
+    const { ruleId, mode, backendName } = route;
+    const detail = `${mode} → ${backendName}`;
+    steps.push({ ruleId, outcome: route === chosen ? 'matched' : outcome, detail });
+    if (route === chosen) outcome = 'shadowed';
   }
+  return chosen;
 }

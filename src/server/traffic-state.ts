@@ -4,7 +4,7 @@
  */
 import { assert } from '../core/errors.ts';
 import { diffTraffic } from '../model/change.ts';
-import type { FirewallRuleType } from '../model/rule-id.ts';
+import { routeKey, type FirewallRuleType } from '../model/rule-id.ts';
 import type {
   FirewallSettings,
   ListenerSettings,
@@ -17,7 +17,10 @@ import type { StoredChange } from '../store/store.ts';
 
 interface ListenerRows {
   options: ListenerOptions;
+  /** By routeKey. */
   readonly routes: Map<string, RouteSettings>;
+  /** The path prefixes of each hostname, without the empty one that nearly every route has. */
+  readonly prefixes: Map<string, Set<string>>;
 }
 
 export class TrafficState {
@@ -31,10 +34,9 @@ export class TrafficState {
   constructor(settings: TrafficSettings) {
     const { firewall } = settings;
     for (const { routes, ...options } of settings.listeners) {
-      this.#listeners.set(options.name, {
-        options,
-        routes: new Map(routes.map((route) => [route.hostname, route])),
-      });
+      const rows: ListenerRows = { options, routes: new Map(), prefixes: new Map() };
+      for (const route of routes) putRoute(rows, route);
+      this.#listeners.set(options.name, rows);
     }
     this.#rules = {
       ip: new Set(firewall.blockedIps),
@@ -68,12 +70,26 @@ export class TrafficState {
     return this.#listeners.get(name)?.options;
   }
 
+  /** With its routes. */
+  listenerSettings(name: string): ListenerSettings {
+    const { options, routes } = this.#rows(name);
+    return { ...options, routes: [...routes.values()] };
+  }
+
   routeCount(listener: string): number {
     return this.#listeners.get(listener)?.routes.size ?? 0;
   }
 
-  route(listener: string, hostname: string): RouteSettings | undefined {
-    return this.#listeners.get(listener)?.routes.get(hostname);
+  route(listener: string, hostname: string, pathPrefix: string): RouteSettings | undefined {
+    return this.#listeners.get(listener)?.routes.get(routeKey({ hostname, pathPrefix }));
+  }
+
+  /** Every route of the hostname. */
+  routesOf(listener: string, hostname: string): RouteSettings[] {
+    const rows = this.#listeners.get(listener);
+    const prefixes = ['', ...(rows?.prefixes.get(hostname) ?? [])];
+    const routes = prefixes.map((pathPrefix) => rows?.routes.get(routeKey({ hostname, pathPrefix })));
+    return routes.filter((route) => route !== undefined);
   }
 
   hasRule(type: FirewallRuleType, value: string): boolean {
@@ -102,10 +118,10 @@ export class TrafficState {
         return;
       }
       case 'route-put':
-        this.#rows(change.listener).routes.set(change.route.hostname, change.route);
+        putRoute(this.#rows(change.listener), change.route);
         return;
       case 'route-remove':
-        this.#rows(change.listener).routes.delete(change.hostname);
+        removeRoute(this.#rows(change.listener), change.hostname, change.pathPrefix);
         return;
       case 'firewall-put':
         this.#rules[change.rule.type].add(change.rule.value);
@@ -130,7 +146,8 @@ export class TrafficState {
 
   #putListener(options: ListenerOptions): void {
     const rows = this.#listeners.get(options.name);
-    if (rows === undefined) this.#listeners.set(options.name, { options, routes: new Map() });
+    if (rows === undefined)
+      this.#listeners.set(options.name, { options, routes: new Map(), prefixes: new Map() });
     else rows.options = options;
   }
 
@@ -141,10 +158,7 @@ export class TrafficState {
   }
 
   #listenerSettings(): ListenerSettings[] {
-    return [...this.#listeners.values()].map(({ options, routes }) => ({
-      ...options,
-      routes: [...routes.values()],
-    }));
+    return [...this.#listeners.keys()].map((name) => this.listenerSettings(name));
   }
 
   #firewallSettings(): FirewallSettings {
@@ -157,6 +171,22 @@ export class TrafficState {
       rateLimit: this.#rateLimit,
     };
   }
+}
+
+function putRoute({ routes, prefixes }: ListenerRows, route: RouteSettings): void {
+  const { hostname, pathPrefix } = route;
+  routes.set(routeKey(route), route);
+  if (pathPrefix === '') return;
+  const known = prefixes.get(hostname);
+  if (known === undefined) prefixes.set(hostname, new Set([pathPrefix]));
+  else known.add(pathPrefix);
+}
+
+function removeRoute({ routes, prefixes }: ListenerRows, hostname: string, pathPrefix: string): void {
+  routes.delete(routeKey({ hostname, pathPrefix }));
+  const known = prefixes.get(hostname);
+  known?.delete(pathPrefix);
+  if (known?.size === 0) prefixes.delete(hostname);
 }
 
 /** What turns one into the other, as it is stored. */

@@ -5,6 +5,7 @@
  * so it happened whole or not at all, and a second run changes nothing.
  */
 import type { DatabaseSync } from 'node:sqlite';
+import { layer7 } from './layer7-migration.ts';
 import { readPragma, transact } from './sql.ts';
 import { StoreError } from './errors.ts';
 
@@ -14,6 +15,8 @@ export const applicationId = 0x50434c53;
 export interface Migration {
   /** What it brings, for people. */
   readonly name: string;
+  /** Finds a row where the step has happened, for a step that could not run again by itself. */
+  readonly happened?: string;
   readonly sql: string;
 }
 
@@ -99,6 +102,7 @@ export const migrations: readonly Migration[] = [
       ) STRICT;
     `,
   },
+  layer7,
 ];
 
 export function schemaVersion(db: DatabaseSync): number {
@@ -123,8 +127,14 @@ export function migrate(db: DatabaseSync, path: string, steps = migrations): voi
     transact(db, () => {
       // Asked again behind the lock: another process may have been faster.
       if (schemaVersion(db) >= version) return;
-      db.exec(steps[version - 1]!.sql);
+      runStep(db, steps[version - 1]!);
       db.exec(`PRAGMA user_version = ${version}`);
     });
   }
+}
+
+/** A step that has happened changes nothing. */
+export function runStep(db: DatabaseSync, { happened, sql }: Migration): void {
+  if (happened !== undefined && db.prepare(happened).get() !== undefined) return;
+  db.exec(sql);
 }

@@ -1,8 +1,16 @@
 /** Rows → settings: the whole configuration, in the order in which it was written. */
 import type { DatabaseSync, SQLOutputValue } from 'node:sqlite';
 import type { FirewallRuleType } from '../model/rule-id.ts';
-import type { RouteTlsSettings } from '../model/http-settings.ts';
-import { listenerDefaults, routeDefaults } from '../model/settings.ts';
+import { noHeaderRules } from '../model/http-settings.ts';
+import type {
+  BackendProtocol,
+  BackendTlsSettings,
+  ClientAuthMode,
+  HeaderRules,
+  ListenerProtocol,
+  RouteTlsSettings,
+  TlsVersion,
+} from '../model/http-settings.ts';
 import type {
   EndpointAddress,
   FirewallSettings,
@@ -41,13 +49,15 @@ function readListeners(db: DatabaseSync): ListenerSettings[] {
     .prepare('SELECT * FROM listeners ORDER BY id')
     .all()
     .map((row) => ({
-      ...listenerDefaults,
       kind: row['kind'] as ListenerKind,
       name: row['name'] as string,
       address: { host: row['host'] as string, port: row['port'] as number },
       proxyProtocol: row['proxy_protocol'] === 1,
       proxyProtocolFrom: JSON.parse(row['proxy_protocol_from'] as string) as string[],
       maxConnections: row['max_connections'] as number,
+      protocol: row['protocol'] as ListenerProtocol,
+      redirectHttps: row['redirect_https'] === 1,
+      trustedProxies: JSON.parse(row['trusted_proxies'] as string) as string[],
       defaultBackend: readEndpoint(row, 'default'),
       routes: routes.get(row['id'] as number) ?? [],
     }));
@@ -59,13 +69,17 @@ function readRoutes(db: DatabaseSync): Map<number, RouteSettings[]> {
   const routes = new Map<number, RouteSettings[]>();
   for (const row of db.prepare('SELECT * FROM routes ORDER BY id').iterate()) {
     append(routes, row['listener_id'] as number, {
-      ...routeDefaults,
       hostname: row['hostname'] as string,
+      pathPrefix: row['path_prefix'] as string,
       mode: row['mode'] as RouteMode,
       backend: readEndpoint(row, 'backend')!,
       sendProxyProtocol: row['send_proxy_protocol'] === 1,
       tls: readTls(row),
-      backendTls: row['backend_tls'] === 1 ? { ca: null, serverName: null, insecure: false } : null,
+      backendProtocol: row['backend_protocol'] as BackendProtocol,
+      backendTls: readBackendTls(row),
+      forwarded: row['forwarded'] === 1,
+      requestHeaders: readHeaderRules(row['request_headers']),
+      responseHeaders: readHeaderRules(row['response_headers']),
       policies: policies.get(row['id'] as number) ?? [],
     });
   }
@@ -76,7 +90,26 @@ function readTls(row: Row): RouteTlsSettings | null {
   const cert = row['tls_cert'] as string | null;
   const key = row['tls_key'] as string | null;
   if (cert === null || key === null) return null;
-  return { cert, key, clientCa: null, clientAuth: 'none', minVersion: '1.2' };
+  return {
+    cert,
+    key,
+    clientCa: row['client_ca'] as string | null,
+    clientAuth: row['client_auth'] as ClientAuthMode,
+    minVersion: row['tls_min_version'] as TlsVersion,
+  };
+}
+
+function readBackendTls(row: Row): BackendTlsSettings | null {
+  if (row['backend_tls'] !== 1) return null;
+  return {
+    ca: row['backend_ca'] as string | null,
+    serverName: row['backend_server_name'] as string | null,
+    insecure: row['backend_insecure'] === 1,
+  };
+}
+
+function readHeaderRules(json: SQLOutputValue | undefined): HeaderRules {
+  return typeof json === 'string' ? (JSON.parse(json) as HeaderRules) : noHeaderRules;
 }
 
 /** By the route's id. */

@@ -3,6 +3,7 @@
  * removed may be absent. Always inside a transaction of the caller.
  */
 import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite';
+import type { BackendTlsSettings, HeaderRules, RouteTlsSettings } from '../model/http-settings.ts';
 import type {
   EndpointAddress,
   RateLimitSettings,
@@ -50,7 +51,7 @@ export class TrafficWriter {
         this.#putRoute(change.listener, change.route);
         break;
       case 'route-remove':
-        sql.removeRoute.run(this.#listenerId(change.listener), change.hostname);
+        sql.removeRoute.run(this.#listenerId(change.listener), change.hostname, change.pathPrefix);
         break;
       case 'firewall-put':
         sql.putRule.run(change.rule.type, change.rule.value);
@@ -107,6 +108,9 @@ const listenerColumns = [
   'proxy_protocol',
   'proxy_protocol_from',
   'max_connections',
+  'protocol',
+  'redirect_https',
+  'trusted_proxies',
   'default_host',
   'default_port',
   'default_path',
@@ -115,6 +119,7 @@ const listenerColumns = [
 const routeColumns = [
   'listener_id',
   'hostname',
+  'path_prefix',
   'mode',
   'backend_host',
   'backend_port',
@@ -122,7 +127,17 @@ const routeColumns = [
   'send_proxy_protocol',
   'tls_cert',
   'tls_key',
+  'client_ca',
+  'client_auth',
+  'tls_min_version',
+  'backend_protocol',
   'backend_tls',
+  'backend_ca',
+  'backend_server_name',
+  'backend_insecure',
+  'forwarded',
+  'request_headers',
+  'response_headers',
 ];
 
 const statements = {
@@ -133,8 +148,8 @@ const statements = {
   putListener: upsert('listeners', listenerColumns, ['name']),
   removeListener: 'DELETE FROM listeners WHERE name = ?',
   setMaxConnections: 'UPDATE listeners SET max_connections = ? WHERE id = ?',
-  putRoute: `${upsert('routes', routeColumns, ['listener_id', 'hostname'])} RETURNING id`,
-  removeRoute: 'DELETE FROM routes WHERE listener_id = ? AND hostname = ?',
+  putRoute: `${upsert('routes', routeColumns, ['listener_id', 'hostname', 'path_prefix'])} RETURNING id`,
+  removeRoute: 'DELETE FROM routes WHERE listener_id = ? AND hostname = ? AND path_prefix = ?',
   putPolicy: 'INSERT INTO policies (route_id, position, type, value) VALUES (?, ?, ?, ?)',
   removePolicies: 'DELETE FROM policies WHERE route_id = ?',
   // `ON CONFLICT DO NOTHING` of that one constraint; `INSERT OR IGNORE` would swallow a broken CHECK as well.
@@ -170,6 +185,9 @@ function listenerValues(listener: ListenerOptions): SQLInputValue[] {
     Number(listener.proxyProtocol),
     JSON.stringify(listener.proxyProtocolFrom),
     listener.maxConnections,
+    listener.protocol,
+    Number(listener.redirectHttps),
+    JSON.stringify(listener.trustedProxies),
     ...endpointValues(listener.defaultBackend),
   ];
 }
@@ -178,13 +196,32 @@ function routeValues(listenerId: number, route: RouteSettings): SQLInputValue[] 
   return [
     listenerId,
     route.hostname,
+    route.pathPrefix,
     route.mode,
     ...endpointValues(route.backend),
     Number(route.sendProxyProtocol),
-    route.tls?.cert ?? null,
-    route.tls?.key ?? null,
-    Number(route.backendTls !== null),
+    ...tlsValues(route.tls),
+    route.backendProtocol,
+    ...backendTlsValues(route.backendTls),
+    Number(route.forwarded),
+    headerValue(route.requestHeaders),
+    headerValue(route.responseHeaders),
   ];
+}
+
+function tlsValues(tls: RouteTlsSettings | null): SQLInputValue[] {
+  return tls === null
+    ? [null, null, null, 'none', '1.2']
+    : [tls.cert, tls.key, tls.clientCa, tls.clientAuth, tls.minVersion];
+}
+
+function backendTlsValues(tls: BackendTlsSettings | null): SQLInputValue[] {
+  return tls === null ? [0, null, null, 0] : [1, tls.ca, tls.serverName, Number(tls.insecure)];
+}
+
+function headerValue(rules: HeaderRules): string | null {
+  const { remove, set, add } = rules;
+  return remove.length + set.length + add.length === 0 ? null : JSON.stringify({ remove, set, add });
 }
 
 /** Host, port, path. */

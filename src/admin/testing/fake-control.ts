@@ -1,5 +1,6 @@
 /** A server in memory for tests of the API: keeps listeners, routes and rules, records who called, checks little. */
 
+import { noHeaderRules } from '../../model/http-settings.ts';
 import { listenerDefaults, routeDefaults } from '../../model/settings.ts';
 import type {
   EndpointAddress,
@@ -21,10 +22,14 @@ import type {
   Explanation,
   ExplainQuery,
   FirewallRuleInput,
+  HeaderInput,
+  HeaderRulesInput,
   ListenerInput,
   PolicyInput,
+  Precondition,
   RateLimitInput,
   RouteInput,
+  RouteName,
   Status,
 } from '../control.ts';
 
@@ -106,56 +111,63 @@ export class FakeControl implements Control {
 
   removeListener(name: string, actor: Actor): Promise<Applied> {
     return this.#change('RemoveListener', actor, [`- listener/${name}`], () => {
-      this.#listener(name);
+      this.listener(name);
       this.#setListeners(this.traffic.listeners.filter((each) => each.name !== name));
     });
   }
 
   setListenerMaxConnections(name: string, maxConnections: number, actor: Actor): Promise<Applied> {
     return this.#change('SetListenerMaxConnections', actor, [`~ listener/${name}`], () =>
-      this.#replaceListener({ ...this.#listener(name), maxConnections }),
+      this.#replaceListener({ ...this.listener(name), maxConnections }),
     );
   }
 
   addRoute(name: string, input: RouteInput, actor: Actor): Promise<Applied> {
     const change = `+ route/${name}/${input.hostname} → ${input.backend}`;
     return this.#change('AddRoute', actor, [change], () => {
-      const listener = this.#listener(name);
+      const listener = this.listener(name);
       if (input.hostname.includes(' '))
         throw new ControlError('invalid-argument', 'must be a host name', 'route.hostname');
-      if (listener.routes.some(({ hostname }) => hostname === input.hostname))
+      if (listener.routes.some((each) => keyOf(each) === keyOf(input)))
         throw new ControlError('already-exists', `${name} has a route ${input.hostname}`, 'route.hostname');
       this.#replaceListener({ ...listener, routes: [...listener.routes, routeOf(input)] });
     });
   }
 
-  updateRoute(name: string, input: RouteInput, actor: Actor): Promise<Applied> {
-    return this.#change('UpdateRoute', actor, [`~ route/${name}/${input.hostname}`], () => {
-      const { policies } = this.#route(name, input.hostname);
+  async updateRoute(
+    name: string,
+    input: RouteInput,
+    { ifVersion }: Precondition,
+    actor: Actor,
+  ): Promise<Applied> {
+    if (ifVersion !== undefined && ifVersion !== this.version)
+      throw new ControlError('aborted', `the present version is ${this.version}`, 'if_version');
+    return this.#change('UpdateRoute', actor, [`~ route/${name}/${keyOf(input)}`], () => {
+      const { policies } = this.route(name, input);
       this.#replaceRoute(name, routeOf({ policies, ...input }));
     });
   }
 
-  removeRoute(name: string, hostname: string, actor: Actor): Promise<Applied> {
-    return this.#change('RemoveRoute', actor, [`- route/${name}/${hostname}`], () => {
-      this.#route(name, hostname);
-      const listener = this.#listener(name);
-      const routes = listener.routes.filter((each) => each.hostname !== hostname);
+  removeRoute(name: string, route: RouteName, actor: Actor): Promise<Applied> {
+    return this.#change('RemoveRoute', actor, [`- route/${name}/${keyOf(route)}`], () => {
+      this.route(name, route);
+      const listener = this.listener(name);
+      const routes = listener.routes.filter((each) => keyOf(each) !== keyOf(route));
       this.#replaceListener({ ...listener, routes });
     });
   }
 
-  addPolicy(name: string, hostname: string, policy: PolicyInput, actor: Actor): Promise<Applied> {
-    return this.#change('AddL7Policy', actor, [`+ policy/${name}/${hostname}`], () => {
-      const route = this.#route(name, hostname);
+  addPolicy(name: string, named: RouteName, policy: PolicyInput, actor: Actor): Promise<Applied> {
+    return this.#change('AddL7Policy', actor, [`+ policy/${name}/${keyOf(named)}`], () => {
+      const route = this.route(name, named);
       const policies = [...route.policies, policy] as RouteSettings['policies'];
       this.#replaceRoute(name, { ...route, policies });
     });
   }
 
-  removePolicy(name: string, hostname: string, policy: PolicyInput, actor: Actor): Promise<Applied> {
-    return this.#change('RemoveL7Policy', actor, [`- policy/${name}/${hostname}`], () => {
-      const route = this.#route(name, hostname);
+  removePolicy(name: string, named: RouteName, policy: PolicyInput, actor: Actor): Promise<Applied> {
+    return this.#change('RemoveL7Policy', actor, [`- policy/${name}/${keyOf(named)}`], () => {
+      const route = this.route(name, named);
       const policies = route.policies.filter(
         ({ type, value }) => type !== policy.type || value !== policy.value,
       );
@@ -241,17 +253,18 @@ export class FakeControl implements Control {
     return { version: this.version };
   }
 
-  #listener(name: string): ListenerSettings {
+  listener(name: string): ListenerSettings {
     const listener = this.traffic.listeners.find((each) => each.name === name);
     if (listener === undefined)
       throw new ControlError('not-found', `there is no listener ${name}`, 'listener_addr');
     return listener;
   }
 
-  #route(name: string, hostname: string): RouteSettings {
-    const route = this.#listener(name).routes.find((each) => each.hostname === hostname);
+  route(name: string, named: RouteName): RouteSettings {
+    const wanted = keyOf({ ...named, hostname: named.hostname.toLowerCase() });
+    const route = this.listener(name).routes.find((each) => keyOf(each) === wanted);
     if (route === undefined)
-      throw new ControlError('not-found', `${name} has no route ${hostname}`, 'hostname');
+      throw new ControlError('not-found', `${name} has no route ${keyOf(named)}`, 'hostname');
     return route;
   }
 
@@ -264,8 +277,8 @@ export class FakeControl implements Control {
   }
 
   #replaceRoute(name: string, route: RouteSettings): void {
-    const listener = this.#listener(name);
-    const routes = listener.routes.map((each) => (each.hostname === route.hostname ? route : each));
+    const listener = this.listener(name);
+    const routes = listener.routes.map((each) => (keyOf(each) === keyOf(route) ? route : each));
     this.#replaceListener({ ...listener, routes });
   }
 }
@@ -278,6 +291,9 @@ function listenerOf(input: ListenerInput): ListenerSettings {
     proxyProtocol: input.proxyProtocol ?? false,
     proxyProtocolFrom: input.proxyProtocolFrom ?? [],
     maxConnections: input.maxConnections ?? 0,
+    protocol: (input.protocol ?? 'tls') as ListenerSettings['protocol'],
+    redirectHttps: input.redirectHttps ?? false,
+    trustedProxies: input.trustedProxies ?? [],
     defaultBackend: input.defaultBackend === undefined ? null : endpointOf(input.defaultBackend),
     routes: (input.routes ?? []).map(routeOf),
   };
@@ -287,18 +303,41 @@ function routeOf(input: RouteInput): RouteSettings {
   return {
     ...routeDefaults,
     hostname: input.hostname,
+    pathPrefix: input.pathPrefix ?? '',
     mode: input.mode === 'l7' ? 'l7' : 'l4',
     backend: endpointOf(input.backend),
     sendProxyProtocol: input.sendProxyProtocol ?? false,
     tls: tlsOf(input),
-    backendTls: input.backendTls === true ? { ca: null, serverName: null, insecure: false } : null,
+    backendProtocol: (input.backendProtocol ?? 'h2c') as RouteSettings['backendProtocol'],
+    backendTls: backendTlsOf(input),
+    forwarded: input.forwarded ?? false,
+    requestHeaders: headersOf(input.requestHeaders),
+    responseHeaders: headersOf(input.responseHeaders),
     policies: (input.policies ?? []) as RouteSettings['policies'],
   };
 }
 
-function tlsOf({ tlsCert: cert, tlsKey: key }: RouteInput): RouteSettings['tls'] {
+function tlsOf(input: RouteInput): RouteSettings['tls'] {
+  const { tlsCert: cert, tlsKey: key, clientCa = null, clientAuth = 'none', tlsMinVersion = '1.2' } = input;
   if (cert === undefined || key === undefined) return null;
-  return { cert, key, clientCa: null, clientAuth: 'none', minVersion: '1.2' };
+  return { cert, key, clientCa, clientAuth, minVersion: tlsMinVersion } as RouteSettings['tls'];
+}
+
+function backendTlsOf(input: RouteInput): RouteSettings['backendTls'] {
+  if (input.backendTls !== true) return null;
+  const { backendCa: ca = null, backendServerName: serverName = null, backendInsecure = false } = input;
+  return { ca, serverName, insecure: backendInsecure };
+}
+
+function headersOf(rules: HeaderRulesInput | undefined): RouteSettings['requestHeaders'] {
+  if (rules === undefined) return noHeaderRules;
+  const pairs = (fields: readonly HeaderInput[]): [string, string][] =>
+    fields.map(({ name, value }) => [name, value]);
+  return { remove: rules.remove, set: pairs(rules.set), add: pairs(rules.add) };
+}
+
+function keyOf({ hostname, pathPrefix = '' }: RouteName): string {
+  return hostname + pathPrefix;
 }
 
 function endpointOf(text: string): EndpointAddress {

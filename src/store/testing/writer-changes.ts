@@ -19,7 +19,7 @@ export function writerChanges(version: number): Exclude<StoredChange, { kind: 'g
   });
   return [
     { kind: 'route-put', listener: ':443', route },
-    { kind: 'route-remove', listener: ':443', hostname: `host-${(version + 3) % 8}.example` },
+    { kind: 'route-remove', listener: ':443', hostname: `host-${(version + 3) % 8}.example`, pathPrefix: '' },
     { kind: 'firewall-remove', rule: { type: 'ip', value: addressOf(version - 16) } },
     { kind: 'firewall-put', rule: { type: 'ip', value: addressOf(version) } },
     { kind: 'max-connections-set', listener: ':8443', maxConnections: version },

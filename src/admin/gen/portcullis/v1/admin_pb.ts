@@ -25,7 +25,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file portcullis/v1/admin.proto.
  */
 export const file_portcullis_v1_admin: GenFile = /*@__PURE__*/
-  fileDesc("Chlwb3J0Y3VsbGlzL3YxL2FkbWluLnByb3RvEg1wb3J0Y3VsbGlzLnYxIhIKEEdldFN0YXR1c1JlcXVlc3QivAIKEUdldFN0YXR1c1Jlc3BvbnNlEg8KB3ZlcnNpb24YASABKAkSLgoKc3RhcnRlZF9hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGQoRdG90YWxfY29ubmVjdGlvbnMYAyABKAQSMAoJbGlzdGVuZXJzGAQgAygLMh0ucG9ydGN1bGxpcy52MS5MaXN0ZW5lclN0YXR1cxIpCgZ1cHRpbWUYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SFgoOY29uZmlnX3ZlcnNpb24YBiABKAQSGgoSYWN0aXZlX2Nvbm5lY3Rpb25zGAcgASgEEg8KB3dvcmtlcnMYCCABKA0SFwoPd29ya2Vyc19zZXJ2aW5nGAkgASgNEhAKCGRyYWluaW5nGAogASgIIv0BCg5MaXN0ZW5lclN0YXR1cxIMCgRhZGRyGAEgASgJEhMKC3JvdXRlX2NvdW50GAIgASgNEhoKEmFjdGl2ZV9jb25uZWN0aW9ucxgDIAEoBBIXCg9tYXhfY29ubmVjdGlvbnMYBCABKA0SDAoEa2luZBgFIAEoCRISCgpib3VuZF9wb3J0GAYgASgNEhAKCGFjY2VwdGVkGAcgASgEEg8KB3JlZnVzZWQYCCABKAQSEAoIYnl0ZXNfaW4YCSABKAQSEQoJYnl0ZXNfb3V0GAogASgEEikKBWVuZGVkGAsgAygLMhoucG9ydGN1bGxpcy52MS5SZWFzb25Db3VudCI9CgtSZWFzb25Db3VudBIOCgZyZWFzb24YASABKAkSDwoHb3V0Y29tZRgCIAEoCRINCgVjb3VudBgDIAEoBCKzAQoITGlzdGVuZXISDAoEYWRkchgBIAEoCRIMCgRraW5kGAIgASgJEhYKDnByb3h5X3Byb3RvY29sGAMgASgIEhsKE3Byb3h5X3Byb3RvY29sX2Zyb20YBCADKAkSFwoPbWF4X2Nvbm5lY3Rpb25zGAUgASgNEhcKD2RlZmF1bHRfYmFja2VuZBgGIAEoCRIkCgZyb3V0ZXMYByADKAsyFC5wb3J0Y3VsbGlzLnYxLlJvdXRlIhYKFExpc3RMaXN0ZW5lcnNSZXF1ZXN0IkMKFUxpc3RMaXN0ZW5lcnNSZXNwb25zZRIqCglsaXN0ZW5lcnMYASADKAsyFy5wb3J0Y3VsbGlzLnYxLkxpc3RlbmVyIj8KEkFkZExpc3RlbmVyUmVxdWVzdBIpCghsaXN0ZW5lchgBIAEoCzIXLnBvcnRjdWxsaXMudjEuTGlzdGVuZXIiJgoTQWRkTGlzdGVuZXJSZXNwb25zZRIPCgd2ZXJzaW9uGAEgASgEIi4KFVJlbW92ZUxpc3RlbmVyUmVxdWVzdBIVCg1saXN0ZW5lcl9hZGRyGAEgASgJIikKFlJlbW92ZUxpc3RlbmVyUmVzcG9uc2USDwoHdmVyc2lvbhgBIAEoBCJSCiBTZXRMaXN0ZW5lck1heENvbm5lY3Rpb25zUmVxdWVzdBIVCg1saXN0ZW5lcl9hZGRyGAEgASgJEhcKD21heF9jb25uZWN0aW9ucxgCIAEoDSI0CiFTZXRMaXN0ZW5lck1heENvbm5lY3Rpb25zUmVzcG9uc2USDwoHdmVyc2lvbhgBIAEoBCK7AQoFUm91dGUSEAoIaG9zdG5hbWUYASABKAkSDwoHYmFja2VuZBgCIAEoCRIMCgRtb2RlGAMgASgJEhAKCHRsc19jZXJ0GAQgASgJEg8KB3Rsc19rZXkYBSABKAkSEwoLYmFja2VuZF90bHMYBiABKAgSGwoTc2VuZF9wcm94eV9wcm90b2NvbBgHIAEoCBIsCgtsN19wb2xpY2llcxgIIAMoCzIXLnBvcnRjdWxsaXMudjEuTDdQb2xpY3kiKgoRTGlzdFJvdXRlc1JlcXVlc3QSFQoNbGlzdGVuZXJfYWRkchgBIAEoCSJRChJMaXN0Um91dGVzUmVzcG9uc2USFQoNbGlzdGVuZXJfYWRkchgBIAEoCRIkCgZyb3V0ZXMYAiADKAsyFC5wb3J0Y3VsbGlzLnYxLlJvdXRlIk0KD0FkZFJvdXRlUmVxdWVzdBIVCg1saXN0ZW5lcl9hZGRyGAEgASgJEiMKBXJvdXRlGAIgASgLMhQucG9ydGN1bGxpcy52MS5Sb3V0ZSIjChBBZGRSb3V0ZVJlc3BvbnNlEg8KB3ZlcnNpb24YASABKAQibQoSVXBkYXRlUm91dGVSZXF1ZXN0EhUKDWxpc3RlbmVyX2FkZHIYASABKAkSIwoFcm91dGUYAiABKAsyFC5wb3J0Y3VsbGlzLnYxLlJvdXRlEhsKE3JlcGxhY2VfbDdfcG9saWNpZXMYAyABKAgiJgoTVXBkYXRlUm91dGVSZXNwb25zZRIPCgd2ZXJzaW9uGAEgASgEIj0KElJlbW92ZVJvdXRlUmVxdWVzdBIVCg1saXN0ZW5lcl9hZGRyGAEgASgJEhAKCGhvc3RuYW1lGAIgASgJIiYKE1JlbW92ZVJvdXRlUmVzcG9uc2USDwoHdmVyc2lvbhgBIAEoBCInCghMN1BvbGljeRIMCgR0eXBlGAEgASgJEg0KBXZhbHVlGAIgASgJIkAKFUxpc3RMN1BvbGljaWVzUmVxdWVzdBIVCg1saXN0ZW5lcl9hZGRyGAEgASgJEhAKCGhvc3RuYW1lGAIgASgJIkMKFkxpc3RMN1BvbGljaWVzUmVzcG9uc2USKQoIcG9saWNpZXMYASADKAsyFy5wb3J0Y3VsbGlzLnYxLkw3UG9saWN5ImYKEkFkZEw3UG9saWN5UmVxdWVzdBIVCg1saXN0ZW5lcl9hZGRyGAEgASgJEhAKCGhvc3RuYW1lGAIgASgJEicKBnBvbGljeRgDIAEoCzIXLnBvcnRjdWxsaXMudjEuTDdQb2xpY3kiJgoTQWRkTDdQb2xpY3lSZXNwb25zZRIPCgd2ZXJzaW9uGAEgASgEImkKFVJlbW92ZUw3UG9saWN5UmVxdWVzdBIVCg1saXN0ZW5lcl9hZGRyGAEgASgJEhAKCGhvc3RuYW1lGAIgASgJEicKBnBvbGljeRgDIAEoCzIXLnBvcnRjdWxsaXMudjEuTDdQb2xpY3kiKQoWUmVtb3ZlTDdQb2xpY3lSZXNwb25zZRIPCgd2ZXJzaW9uGAEgASgEIkwKDEZpcmV3YWxsUnVsZRItCgR0eXBlGAEgASgOMh8ucG9ydGN1bGxpcy52MS5GaXJld2FsbFJ1bGVUeXBlEg0KBXZhbHVlGAIgASgJIjAKCVJhdGVMaW1pdBITCgtjb25uZWN0aW9ucxgBIAEoDRIOCgZ3aW5kb3cYAiABKAkihwEKCEZpcmV3YWxsEioKBXJ1bGVzGAEgAygLMhsucG9ydGN1bGxpcy52MS5GaXJld2FsbFJ1bGUSDwoHYWxsb3dlZBgCIAMoCRIQCghnZW9pcF9kYhgDIAEoCRIsCgpyYXRlX2xpbWl0GAQgASgLMhgucG9ydGN1bGxpcy52MS5SYXRlTGltaXQiGQoXR2V0RmlyZXdhbGxSdWxlc1JlcXVlc3QilwEKGEdldEZpcmV3YWxsUnVsZXNSZXNwb25zZRIqCgVydWxlcxgBIAMoCzIbLnBvcnRjdWxsaXMudjEuRmlyZXdhbGxSdWxlEg8KB2FsbG93ZWQYAiADKAkSEAoIZ2VvaXBfZGIYAyABKAkSLAoKcmF0ZV9saW1pdBgEIAEoCzIYLnBvcnRjdWxsaXMudjEuUmF0ZUxpbWl0IlcKFkFkZEZpcmV3YWxsUnVsZVJlcXVlc3QSKQoEcnVsZRgBIAEoCzIbLnBvcnRjdWxsaXMudjEuRmlyZXdhbGxSdWxlEhIKCmRpc2Nvbm5lY3QYAiABKAgiQAoXQWRkRmlyZXdhbGxSdWxlUmVzcG9uc2USDwoHdmVyc2lvbhgBIAEoBBIUCgxkaXNjb25uZWN0ZWQYAiABKAQiRgoZUmVtb3ZlRmlyZXdhbGxSdWxlUmVxdWVzdBIpCgRydWxlGAEgASgLMhsucG9ydGN1bGxpcy52MS5GaXJld2FsbFJ1bGUiLQoaUmVtb3ZlRmlyZXdhbGxSdWxlUmVzcG9uc2USDwoHdmVyc2lvbhgBIAEoBCJDChNTZXRSYXRlTGltaXRSZXF1ZXN0EiwKCnJhdGVfbGltaXQYASABKAsyGC5wb3J0Y3VsbGlzLnYxLlJhdGVMaW1pdCInChRTZXRSYXRlTGltaXRSZXNwb25zZRIPCgd2ZXJzaW9uGAEgASgEIhQKElJlbG9hZEdlb0lQUmVxdWVzdCIVChNSZWxvYWRHZW9JUFJlc3BvbnNlIh8KD1NuYXBzaG90UmVxdWVzdBIMCgRwYXRoGAEgASgJIi8KEFNuYXBzaG90UmVzcG9uc2USDAoEcGF0aBgBIAEoCRINCgVieXRlcxgCIAEoBCJfCgZDb25maWcSKgoJbGlzdGVuZXJzGAEgAygLMhcucG9ydGN1bGxpcy52MS5MaXN0ZW5lchIpCghmaXJld2FsbBgCIAEoCzIXLnBvcnRjdWxsaXMudjEuRmlyZXdhbGwiEgoQR2V0Q29uZmlnUmVxdWVzdCJLChFHZXRDb25maWdSZXNwb25zZRIPCgd2ZXJzaW9uGAEgASgEEiUKBmNvbmZpZxgCIAEoCzIVLnBvcnRjdWxsaXMudjEuQ29uZmlnInQKEkFwcGx5Q29uZmlnUmVxdWVzdBIlCgZjb25maWcYASABKAsyFS5wb3J0Y3VsbGlzLnYxLkNvbmZpZxIXCgppZl92ZXJzaW9uGAIgASgESACIAQESDwoHZHJ5X3J1bhgDIAEoCEINCgtfaWZfdmVyc2lvbiJJChNBcHBseUNvbmZpZ1Jlc3BvbnNlEg8KB3ZlcnNpb24YASABKAQSDwoHY2hhbmdlcxgCIAMoCRIQCgh3YXJuaW5ncxgDIAMoCSJfCg5FeHBsYWluUmVxdWVzdBIMCgRob3N0GAEgASgJEgwKBHBvcnQYAiABKA0SFQoNbGlzdGVuZXJfYWRkchgDIAEoCRIMCgRmcm9tGAQgASgJEgwKBGFscG4YBSADKAkiQwoPRXhwbGFpblJlc3BvbnNlEjAKDGV4cGxhbmF0aW9ucxgBIAMoCzIaLnBvcnRjdWxsaXMudjEuRXhwbGFuYXRpb24ikgEKC0V4cGxhbmF0aW9uEhUKDWxpc3RlbmVyX2FkZHIYASABKAkSKQoFc3RlcHMYAiADKAsyGi5wb3J0Y3VsbGlzLnYxLkV4cGxhaW5TdGVwEg8KB3ZlcmRpY3QYAyABKAkSDgoGcmVhc29uGAQgASgJEg8KB3J1bGVfaWQYBSABKAkSDwoHYmFja2VuZBgGIAEoCSI/CgtFeHBsYWluU3RlcBIPCgdydWxlX2lkGAEgASgJEg8KB291dGNvbWUYAiABKAkSDgoGZGV0YWlsGAMgASgJIiQKE0xpc3RBdWRpdExvZ1JlcXVlc3QSDQoFbGltaXQYASABKA0iQgoUTGlzdEF1ZGl0TG9nUmVzcG9uc2USKgoHZW50cmllcxgBIAMoCzIZLnBvcnRjdWxsaXMudjEuQXVkaXRFbnRyeSJ1CgpBdWRpdEVudHJ5Eg8KB3ZlcnNpb24YASABKAQSJgoCYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg0KBWFjdG9yGAMgASgJEg4KBmFjdGlvbhgEIAEoCRIPCgdjaGFuZ2VzGAUgAygJIjoKEldhdGNoRXZlbnRzUmVxdWVzdBITCgtjb25uZWN0aW9ucxgBIAEoCBIPCgdjaGFuZ2VzGAIgASgIIrEBChNXYXRjaEV2ZW50c1Jlc3BvbnNlEjQKCmNvbm5lY3Rpb24YASABKAsyHi5wb3J0Y3VsbGlzLnYxLkNvbm5lY3Rpb25FdmVudEgAEiwKBmNoYW5nZRgCIAEoCzIaLnBvcnRjdWxsaXMudjEuQ2hhbmdlRXZlbnRIABItCgZtaXNzZWQYAyABKAsyGy5wb3J0Y3VsbGlzLnYxLk1pc3NlZEV2ZW50c0gAQgcKBWV2ZW50Ip0CCg9Db25uZWN0aW9uRXZlbnQSJgoCYXQYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEgoKAmlkGAIgASgJEg4KBmNsaWVudBgDIAEoCRIVCg1saXN0ZW5lcl9hZGRyGAQgASgJEgsKA3NuaRgFIAEoCRINCgVyb3V0ZRgGIAEoCRIPCgdiYWNrZW5kGAcgASgJEhAKCGJ5dGVzX2luGAggASgEEhEKCWJ5dGVzX291dBgJIAEoBBIrCghkdXJhdGlvbhgKIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIPCgd2ZXJkaWN0GAsgASgJEg4KBnJlYXNvbhgMIAEoCRIPCgdydWxlX2lkGA0gASgJInYKC0NoYW5nZUV2ZW50EiYKAmF0GAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgd2ZXJzaW9uGAIgASgEEg0KBWFjdG9yGAMgASgJEg4KBmFjdGlvbhgEIAEoCRIPCgdjaGFuZ2VzGAUgAygJIh0KDE1pc3NlZEV2ZW50cxINCgVjb3VudBgBIAEoBCqOAQoQRmlyZXdhbGxSdWxlVHlwZRIiCh5GSVJFV0FMTF9SVUxFX1RZUEVfVU5TUEVDSUZJRUQQABIZChVGSVJFV0FMTF9SVUxFX1RZUEVfSVAQARIbChdGSVJFV0FMTF9SVUxFX1RZUEVfQ0lEUhACEh4KGkZJUkVXQUxMX1JVTEVfVFlQRV9DT1VOVFJZEAMyoxAKEVByb3h5QWRtaW5TZXJ2aWNlEk4KCUdldFN0YXR1cxIfLnBvcnRjdWxsaXMudjEuR2V0U3RhdHVzUmVxdWVzdBogLnBvcnRjdWxsaXMudjEuR2V0U3RhdHVzUmVzcG9uc2USWgoNTGlzdExpc3RlbmVycxIjLnBvcnRjdWxsaXMudjEuTGlzdExpc3RlbmVyc1JlcXVlc3QaJC5wb3J0Y3VsbGlzLnYxLkxpc3RMaXN0ZW5lcnNSZXNwb25zZRJUCgtBZGRMaXN0ZW5lchIhLnBvcnRjdWxsaXMudjEuQWRkTGlzdGVuZXJSZXF1ZXN0GiIucG9ydGN1bGxpcy52MS5BZGRMaXN0ZW5lclJlc3BvbnNlEl0KDlJlbW92ZUxpc3RlbmVyEiQucG9ydGN1bGxpcy52MS5SZW1vdmVMaXN0ZW5lclJlcXVlc3QaJS5wb3J0Y3VsbGlzLnYxLlJlbW92ZUxpc3RlbmVyUmVzcG9uc2USfgoZU2V0TGlzdGVuZXJNYXhDb25uZWN0aW9ucxIvLnBvcnRjdWxsaXMudjEuU2V0TGlzdGVuZXJNYXhDb25uZWN0aW9uc1JlcXVlc3QaMC5wb3J0Y3VsbGlzLnYxLlNldExpc3RlbmVyTWF4Q29ubmVjdGlvbnNSZXNwb25zZRJRCgpMaXN0Um91dGVzEiAucG9ydGN1bGxpcy52MS5MaXN0Um91dGVzUmVxdWVzdBohLnBvcnRjdWxsaXMudjEuTGlzdFJvdXRlc1Jlc3BvbnNlEksKCEFkZFJvdXRlEh4ucG9ydGN1bGxpcy52MS5BZGRSb3V0ZVJlcXVlc3QaHy5wb3J0Y3VsbGlzLnYxLkFkZFJvdXRlUmVzcG9uc2USVAoLVXBkYXRlUm91dGUSIS5wb3J0Y3VsbGlzLnYxLlVwZGF0ZVJvdXRlUmVxdWVzdBoiLnBvcnRjdWxsaXMudjEuVXBkYXRlUm91dGVSZXNwb25zZRJUCgtSZW1vdmVSb3V0ZRIhLnBvcnRjdWxsaXMudjEuUmVtb3ZlUm91dGVSZXF1ZXN0GiIucG9ydGN1bGxpcy52MS5SZW1vdmVSb3V0ZVJlc3BvbnNlEl0KDkxpc3RMN1BvbGljaWVzEiQucG9ydGN1bGxpcy52MS5MaXN0TDdQb2xpY2llc1JlcXVlc3QaJS5wb3J0Y3VsbGlzLnYxLkxpc3RMN1BvbGljaWVzUmVzcG9uc2USVAoLQWRkTDdQb2xpY3kSIS5wb3J0Y3VsbGlzLnYxLkFkZEw3UG9saWN5UmVxdWVzdBoiLnBvcnRjdWxsaXMudjEuQWRkTDdQb2xpY3lSZXNwb25zZRJdCg5SZW1vdmVMN1BvbGljeRIkLnBvcnRjdWxsaXMudjEuUmVtb3ZlTDdQb2xpY3lSZXF1ZXN0GiUucG9ydGN1bGxpcy52MS5SZW1vdmVMN1BvbGljeVJlc3BvbnNlEmMKEEdldEZpcmV3YWxsUnVsZXMSJi5wb3J0Y3VsbGlzLnYxLkdldEZpcmV3YWxsUnVsZXNSZXF1ZXN0GicucG9ydGN1bGxpcy52MS5HZXRGaXJld2FsbFJ1bGVzUmVzcG9uc2USYAoPQWRkRmlyZXdhbGxSdWxlEiUucG9ydGN1bGxpcy52MS5BZGRGaXJld2FsbFJ1bGVSZXF1ZXN0GiYucG9ydGN1bGxpcy52MS5BZGRGaXJld2FsbFJ1bGVSZXNwb25zZRJpChJSZW1vdmVGaXJld2FsbFJ1bGUSKC5wb3J0Y3VsbGlzLnYxLlJlbW92ZUZpcmV3YWxsUnVsZVJlcXVlc3QaKS5wb3J0Y3VsbGlzLnYxLlJlbW92ZUZpcmV3YWxsUnVsZVJlc3BvbnNlElcKDFNldFJhdGVMaW1pdBIiLnBvcnRjdWxsaXMudjEuU2V0UmF0ZUxpbWl0UmVxdWVzdBojLnBvcnRjdWxsaXMudjEuU2V0UmF0ZUxpbWl0UmVzcG9uc2USVAoLUmVsb2FkR2VvSVASIS5wb3J0Y3VsbGlzLnYxLlJlbG9hZEdlb0lQUmVxdWVzdBoiLnBvcnRjdWxsaXMudjEuUmVsb2FkR2VvSVBSZXNwb25zZRJLCghTbmFwc2hvdBIeLnBvcnRjdWxsaXMudjEuU25hcHNob3RSZXF1ZXN0Gh8ucG9ydGN1bGxpcy52MS5TbmFwc2hvdFJlc3BvbnNlEk4KCUdldENvbmZpZxIfLnBvcnRjdWxsaXMudjEuR2V0Q29uZmlnUmVxdWVzdBogLnBvcnRjdWxsaXMudjEuR2V0Q29uZmlnUmVzcG9uc2USVAoLQXBwbHlDb25maWcSIS5wb3J0Y3VsbGlzLnYxLkFwcGx5Q29uZmlnUmVxdWVzdBoiLnBvcnRjdWxsaXMudjEuQXBwbHlDb25maWdSZXNwb25zZRJICgdFeHBsYWluEh0ucG9ydGN1bGxpcy52MS5FeHBsYWluUmVxdWVzdBoeLnBvcnRjdWxsaXMudjEuRXhwbGFpblJlc3BvbnNlElcKDExpc3RBdWRpdExvZxIiLnBvcnRjdWxsaXMudjEuTGlzdEF1ZGl0TG9nUmVxdWVzdBojLnBvcnRjdWxsaXMudjEuTGlzdEF1ZGl0TG9nUmVzcG9uc2USVgoLV2F0Y2hFdmVudHMSIS5wb3J0Y3VsbGlzLnYxLldhdGNoRXZlbnRzUmVxdWVzdBoiLnBvcnRjdWxsaXMudjEuV2F0Y2hFdmVudHNSZXNwb25zZTABYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("Chlwb3J0Y3VsbGlzL3YxL2FkbWluLnByb3RvEg1wb3J0Y3VsbGlzLnYxIhIKEEdldFN0YXR1c1JlcXVlc3QivAIKEUdldFN0YXR1c1Jlc3BvbnNlEg8KB3ZlcnNpb24YASABKAkSLgoKc3RhcnRlZF9hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGQoRdG90YWxfY29ubmVjdGlvbnMYAyABKAQSMAoJbGlzdGVuZXJzGAQgAygLMh0ucG9ydGN1bGxpcy52MS5MaXN0ZW5lclN0YXR1cxIpCgZ1cHRpbWUYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SFgoOY29uZmlnX3ZlcnNpb24YBiABKAQSGgoSYWN0aXZlX2Nvbm5lY3Rpb25zGAcgASgEEg8KB3dvcmtlcnMYCCABKA0SFwoPd29ya2Vyc19zZXJ2aW5nGAkgASgNEhAKCGRyYWluaW5nGAogASgIIv0BCg5MaXN0ZW5lclN0YXR1cxIMCgRhZGRyGAEgASgJEhMKC3JvdXRlX2NvdW50GAIgASgNEhoKEmFjdGl2ZV9jb25uZWN0aW9ucxgDIAEoBBIXCg9tYXhfY29ubmVjdGlvbnMYBCABKA0SDAoEa2luZBgFIAEoCRISCgpib3VuZF9wb3J0GAYgASgNEhAKCGFjY2VwdGVkGAcgASgEEg8KB3JlZnVzZWQYCCABKAQSEAoIYnl0ZXNfaW4YCSABKAQSEQoJYnl0ZXNfb3V0GAogASgEEikKBWVuZGVkGAsgAygLMhoucG9ydGN1bGxpcy52MS5SZWFzb25Db3VudCI9CgtSZWFzb25Db3VudBIOCgZyZWFzb24YASABKAkSDwoHb3V0Y29tZRgCIAEoCRINCgVjb3VudBgDIAEoBCL2AQoITGlzdGVuZXISDAoEYWRkchgBIAEoCRIMCgRraW5kGAIgASgJEhYKDnByb3h5X3Byb3RvY29sGAMgASgIEhsKE3Byb3h5X3Byb3RvY29sX2Zyb20YBCADKAkSFwoPbWF4X2Nvbm5lY3Rpb25zGAUgASgNEhcKD2RlZmF1bHRfYmFja2VuZBgGIAEoCRIkCgZyb3V0ZXMYByADKAsyFC5wb3J0Y3VsbGlzLnYxLlJvdXRlEhAKCHByb3RvY29sGAggASgJEhYKDnJlZGlyZWN0X2h0dHBzGAkgASgIEhcKD3RydXN0ZWRfcHJveGllcxgKIAMoCSIWChRMaXN0TGlzdGVuZXJzUmVxdWVzdCJDChVMaXN0TGlzdGVuZXJzUmVzcG9uc2USKgoJbGlzdGVuZXJzGAEgAygLMhcucG9ydGN1bGxpcy52MS5MaXN0ZW5lciI/ChJBZGRMaXN0ZW5lclJlcXVlc3QSKQoIbGlzdGVuZXIYASABKAsyFy5wb3J0Y3VsbGlzLnYxLkxpc3RlbmVyIiYKE0FkZExpc3RlbmVyUmVzcG9uc2USDwoHdmVyc2lvbhgBIAEoBCIuChVSZW1vdmVMaXN0ZW5lclJlcXVlc3QSFQoNbGlzdGVuZXJfYWRkchgBIAEoCSIpChZSZW1vdmVMaXN0ZW5lclJlc3BvbnNlEg8KB3ZlcnNpb24YASABKAQiUgogU2V0TGlzdGVuZXJNYXhDb25uZWN0aW9uc1JlcXVlc3QSFQoNbGlzdGVuZXJfYWRkchgBIAEoCRIXCg9tYXhfY29ubmVjdGlvbnMYAiABKA0iNAohU2V0TGlzdGVuZXJNYXhDb25uZWN0aW9uc1Jlc3BvbnNlEg8KB3ZlcnNpb24YASABKAQi9AMKBVJvdXRlEhAKCGhvc3RuYW1lGAEgASgJEg8KB2JhY2tlbmQYAiABKAkSDAoEbW9kZRgDIAEoCRIQCgh0bHNfY2VydBgEIAEoCRIPCgd0bHNfa2V5GAUgASgJEhMKC2JhY2tlbmRfdGxzGAYgASgIEhsKE3NlbmRfcHJveHlfcHJvdG9jb2wYByABKAgSLAoLbDdfcG9saWNpZXMYCCADKAsyFy5wb3J0Y3VsbGlzLnYxLkw3UG9saWN5EhMKC3BhdGhfcHJlZml4GAkgASgJEhEKCWNsaWVudF9jYRgKIAEoCRITCgtjbGllbnRfYXV0aBgLIAEoCRIXCg90bHNfbWluX3ZlcnNpb24YDCABKAkSGAoQYmFja2VuZF9wcm90b2NvbBgNIAEoCRISCgpiYWNrZW5kX2NhGA4gASgJEhsKE2JhY2tlbmRfc2VydmVyX25hbWUYDyABKAkSGAoQYmFja2VuZF9pbnNlY3VyZRgQIAEoCBIRCglmb3J3YXJkZWQYESABKAgSMwoPcmVxdWVzdF9oZWFkZXJzGBIgASgLMhoucG9ydGN1bGxpcy52MS5IZWFkZXJSdWxlcxI0ChByZXNwb25zZV9oZWFkZXJzGBMgASgLMhoucG9ydGN1bGxpcy52MS5IZWFkZXJSdWxlcyJvCgtIZWFkZXJSdWxlcxIOCgZyZW1vdmUYASADKAkSJwoDc2V0GAIgAygLMhoucG9ydGN1bGxpcy52MS5IZWFkZXJGaWVsZBInCgNhZGQYAyADKAsyGi5wb3J0Y3VsbGlzLnYxLkhlYWRlckZpZWxkIioKC0hlYWRlckZpZWxkEgwKBG5hbWUYASABKAkSDQoFdmFsdWUYAiABKAkiKgoRTGlzdFJvdXRlc1JlcXVlc3QSFQoNbGlzdGVuZXJfYWRkchgBIAEoCSJiChJMaXN0Um91dGVzUmVzcG9uc2USFQoNbGlzdGVuZXJfYWRkchgBIAEoCRIkCgZyb3V0ZXMYAiADKAsyFC5wb3J0Y3VsbGlzLnYxLlJvdXRlEg8KB3ZlcnNpb24YAyABKAQiTQoPQWRkUm91dGVSZXF1ZXN0EhUKDWxpc3RlbmVyX2FkZHIYASABKAkSIwoFcm91dGUYAiABKAsyFC5wb3J0Y3VsbGlzLnYxLlJvdXRlIiMKEEFkZFJvdXRlUmVzcG9uc2USDwoHdmVyc2lvbhgBIAEoBCKVAQoSVXBkYXRlUm91dGVSZXF1ZXN0EhUKDWxpc3RlbmVyX2FkZHIYASABKAkSIwoFcm91dGUYAiABKAsyFC5wb3J0Y3VsbGlzLnYxLlJvdXRlEhsKE3JlcGxhY2VfbDdfcG9saWNpZXMYAyABKAgSFwoKaWZfdmVyc2lvbhgEIAEoBEgAiAEBQg0KC19pZl92ZXJzaW9uIiYKE1VwZGF0ZVJvdXRlUmVzcG9uc2USDwoHdmVyc2lvbhgBIAEoBCJSChJSZW1vdmVSb3V0ZVJlcXVlc3QSFQoNbGlzdGVuZXJfYWRkchgBIAEoCRIQCghob3N0bmFtZRgCIAEoCRITCgtwYXRoX3ByZWZpeBgDIAEoCSImChNSZW1vdmVSb3V0ZVJlc3BvbnNlEg8KB3ZlcnNpb24YASABKAQiJwoITDdQb2xpY3kSDAoEdHlwZRgBIAEoCRINCgV2YWx1ZRgCIAEoCSJVChVMaXN0TDdQb2xpY2llc1JlcXVlc3QSFQoNbGlzdGVuZXJfYWRkchgBIAEoCRIQCghob3N0bmFtZRgCIAEoCRITCgtwYXRoX3ByZWZpeBgDIAEoCSJDChZMaXN0TDdQb2xpY2llc1Jlc3BvbnNlEikKCHBvbGljaWVzGAEgAygLMhcucG9ydGN1bGxpcy52MS5MN1BvbGljeSJ7ChJBZGRMN1BvbGljeVJlcXVlc3QSFQoNbGlzdGVuZXJfYWRkchgBIAEoCRIQCghob3N0bmFtZRgCIAEoCRInCgZwb2xpY3kYAyABKAsyFy5wb3J0Y3VsbGlzLnYxLkw3UG9saWN5EhMKC3BhdGhfcHJlZml4GAQgASgJIiYKE0FkZEw3UG9saWN5UmVzcG9uc2USDwoHdmVyc2lvbhgBIAEoBCJ+ChVSZW1vdmVMN1BvbGljeVJlcXVlc3QSFQoNbGlzdGVuZXJfYWRkchgBIAEoCRIQCghob3N0bmFtZRgCIAEoCRInCgZwb2xpY3kYAyABKAsyFy5wb3J0Y3VsbGlzLnYxLkw3UG9saWN5EhMKC3BhdGhfcHJlZml4GAQgASgJIikKFlJlbW92ZUw3UG9saWN5UmVzcG9uc2USDwoHdmVyc2lvbhgBIAEoBCJMCgxGaXJld2FsbFJ1bGUSLQoEdHlwZRgBIAEoDjIfLnBvcnRjdWxsaXMudjEuRmlyZXdhbGxSdWxlVHlwZRINCgV2YWx1ZRgCIAEoCSIwCglSYXRlTGltaXQSEwoLY29ubmVjdGlvbnMYASABKA0SDgoGd2luZG93GAIgASgJIocBCghGaXJld2FsbBIqCgVydWxlcxgBIAMoCzIbLnBvcnRjdWxsaXMudjEuRmlyZXdhbGxSdWxlEg8KB2FsbG93ZWQYAiADKAkSEAoIZ2VvaXBfZGIYAyABKAkSLAoKcmF0ZV9saW1pdBgEIAEoCzIYLnBvcnRjdWxsaXMudjEuUmF0ZUxpbWl0IhkKF0dldEZpcmV3YWxsUnVsZXNSZXF1ZXN0IpcBChhHZXRGaXJld2FsbFJ1bGVzUmVzcG9uc2USKgoFcnVsZXMYASADKAsyGy5wb3J0Y3VsbGlzLnYxLkZpcmV3YWxsUnVsZRIPCgdhbGxvd2VkGAIgAygJEhAKCGdlb2lwX2RiGAMgASgJEiwKCnJhdGVfbGltaXQYBCABKAsyGC5wb3J0Y3VsbGlzLnYxLlJhdGVMaW1pdCJXChZBZGRGaXJld2FsbFJ1bGVSZXF1ZXN0EikKBHJ1bGUYASABKAsyGy5wb3J0Y3VsbGlzLnYxLkZpcmV3YWxsUnVsZRISCgpkaXNjb25uZWN0GAIgASgIIkAKF0FkZEZpcmV3YWxsUnVsZVJlc3BvbnNlEg8KB3ZlcnNpb24YASABKAQSFAoMZGlzY29ubmVjdGVkGAIgASgEIkYKGVJlbW92ZUZpcmV3YWxsUnVsZVJlcXVlc3QSKQoEcnVsZRgBIAEoCzIbLnBvcnRjdWxsaXMudjEuRmlyZXdhbGxSdWxlIi0KGlJlbW92ZUZpcmV3YWxsUnVsZVJlc3BvbnNlEg8KB3ZlcnNpb24YASABKAQiQwoTU2V0UmF0ZUxpbWl0UmVxdWVzdBIsCgpyYXRlX2xpbWl0GAEgASgLMhgucG9ydGN1bGxpcy52MS5SYXRlTGltaXQiJwoUU2V0UmF0ZUxpbWl0UmVzcG9uc2USDwoHdmVyc2lvbhgBIAEoBCIUChJSZWxvYWRHZW9JUFJlcXVlc3QiFQoTUmVsb2FkR2VvSVBSZXNwb25zZSIfCg9TbmFwc2hvdFJlcXVlc3QSDAoEcGF0aBgBIAEoCSIvChBTbmFwc2hvdFJlc3BvbnNlEgwKBHBhdGgYASABKAkSDQoFYnl0ZXMYAiABKAQiXwoGQ29uZmlnEioKCWxpc3RlbmVycxgBIAMoCzIXLnBvcnRjdWxsaXMudjEuTGlzdGVuZXISKQoIZmlyZXdhbGwYAiABKAsyFy5wb3J0Y3VsbGlzLnYxLkZpcmV3YWxsIhIKEEdldENvbmZpZ1JlcXVlc3QiSwoRR2V0Q29uZmlnUmVzcG9uc2USDwoHdmVyc2lvbhgBIAEoBBIlCgZjb25maWcYAiABKAsyFS5wb3J0Y3VsbGlzLnYxLkNvbmZpZyJ0ChJBcHBseUNvbmZpZ1JlcXVlc3QSJQoGY29uZmlnGAEgASgLMhUucG9ydGN1bGxpcy52MS5Db25maWcSFwoKaWZfdmVyc2lvbhgCIAEoBEgAiAEBEg8KB2RyeV9ydW4YAyABKAhCDQoLX2lmX3ZlcnNpb24iSQoTQXBwbHlDb25maWdSZXNwb25zZRIPCgd2ZXJzaW9uGAEgASgEEg8KB2NoYW5nZXMYAiADKAkSEAoId2FybmluZ3MYAyADKAkiqgEKDkV4cGxhaW5SZXF1ZXN0EgwKBGhvc3QYASABKAkSDAoEcG9ydBgCIAEoDRIVCg1saXN0ZW5lcl9hZGRyGAMgASgJEgwKBGZyb20YBCABKAkSDAoEYWxwbhgFIAMoCRIMCgRwYXRoGAYgASgJEg4KBm1ldGhvZBgHIAEoCRIrCgdoZWFkZXJzGAggAygLMhoucG9ydGN1bGxpcy52MS5IZWFkZXJGaWVsZCJDCg9FeHBsYWluUmVzcG9uc2USMAoMZXhwbGFuYXRpb25zGAEgAygLMhoucG9ydGN1bGxpcy52MS5FeHBsYW5hdGlvbiKSAQoLRXhwbGFuYXRpb24SFQoNbGlzdGVuZXJfYWRkchgBIAEoCRIpCgVzdGVwcxgCIAMoCzIaLnBvcnRjdWxsaXMudjEuRXhwbGFpblN0ZXASDwoHdmVyZGljdBgDIAEoCRIOCgZyZWFzb24YBCABKAkSDwoHcnVsZV9pZBgFIAEoCRIPCgdiYWNrZW5kGAYgASgJIj8KC0V4cGxhaW5TdGVwEg8KB3J1bGVfaWQYASABKAkSDwoHb3V0Y29tZRgCIAEoCRIOCgZkZXRhaWwYAyABKAkiJAoTTGlzdEF1ZGl0TG9nUmVxdWVzdBINCgVsaW1pdBgBIAEoDSJCChRMaXN0QXVkaXRMb2dSZXNwb25zZRIqCgdlbnRyaWVzGAEgAygLMhkucG9ydGN1bGxpcy52MS5BdWRpdEVudHJ5InUKCkF1ZGl0RW50cnkSDwoHdmVyc2lvbhgBIAEoBBImCgJhdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDQoFYWN0b3IYAyABKAkSDgoGYWN0aW9uGAQgASgJEg8KB2NoYW5nZXMYBSADKAkiOgoSV2F0Y2hFdmVudHNSZXF1ZXN0EhMKC2Nvbm5lY3Rpb25zGAEgASgIEg8KB2NoYW5nZXMYAiABKAgisQEKE1dhdGNoRXZlbnRzUmVzcG9uc2USNAoKY29ubmVjdGlvbhgBIAEoCzIeLnBvcnRjdWxsaXMudjEuQ29ubmVjdGlvbkV2ZW50SAASLAoGY2hhbmdlGAIgASgLMhoucG9ydGN1bGxpcy52MS5DaGFuZ2VFdmVudEgAEi0KBm1pc3NlZBgDIAEoCzIbLnBvcnRjdWxsaXMudjEuTWlzc2VkRXZlbnRzSABCBwoFZXZlbnQinQIKD0Nvbm5lY3Rpb25FdmVudBImCgJhdBgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASCgoCaWQYAiABKAkSDgoGY2xpZW50GAMgASgJEhUKDWxpc3RlbmVyX2FkZHIYBCABKAkSCwoDc25pGAUgASgJEg0KBXJvdXRlGAYgASgJEg8KB2JhY2tlbmQYByABKAkSEAoIYnl0ZXNfaW4YCCABKAQSEQoJYnl0ZXNfb3V0GAkgASgEEisKCGR1cmF0aW9uGAogASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEg8KB3ZlcmRpY3QYCyABKAkSDgoGcmVhc29uGAwgASgJEg8KB3J1bGVfaWQYDSABKAkidgoLQ2hhbmdlRXZlbnQSJgoCYXQYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB3ZlcnNpb24YAiABKAQSDQoFYWN0b3IYAyABKAkSDgoGYWN0aW9uGAQgASgJEg8KB2NoYW5nZXMYBSADKAkiHQoMTWlzc2VkRXZlbnRzEg0KBWNvdW50GAEgASgEKo4BChBGaXJld2FsbFJ1bGVUeXBlEiIKHkZJUkVXQUxMX1JVTEVfVFlQRV9VTlNQRUNJRklFRBAAEhkKFUZJUkVXQUxMX1JVTEVfVFlQRV9JUBABEhsKF0ZJUkVXQUxMX1JVTEVfVFlQRV9DSURSEAISHgoaRklSRVdBTExfUlVMRV9UWVBFX0NPVU5UUlkQAzKjEAoRUHJveHlBZG1pblNlcnZpY2USTgoJR2V0U3RhdHVzEh8ucG9ydGN1bGxpcy52MS5HZXRTdGF0dXNSZXF1ZXN0GiAucG9ydGN1bGxpcy52MS5HZXRTdGF0dXNSZXNwb25zZRJaCg1MaXN0TGlzdGVuZXJzEiMucG9ydGN1bGxpcy52MS5MaXN0TGlzdGVuZXJzUmVxdWVzdBokLnBvcnRjdWxsaXMudjEuTGlzdExpc3RlbmVyc1Jlc3BvbnNlElQKC0FkZExpc3RlbmVyEiEucG9ydGN1bGxpcy52MS5BZGRMaXN0ZW5lclJlcXVlc3QaIi5wb3J0Y3VsbGlzLnYxLkFkZExpc3RlbmVyUmVzcG9uc2USXQoOUmVtb3ZlTGlzdGVuZXISJC5wb3J0Y3VsbGlzLnYxLlJlbW92ZUxpc3RlbmVyUmVxdWVzdBolLnBvcnRjdWxsaXMudjEuUmVtb3ZlTGlzdGVuZXJSZXNwb25zZRJ+ChlTZXRMaXN0ZW5lck1heENvbm5lY3Rpb25zEi8ucG9ydGN1bGxpcy52MS5TZXRMaXN0ZW5lck1heENvbm5lY3Rpb25zUmVxdWVzdBowLnBvcnRjdWxsaXMudjEuU2V0TGlzdGVuZXJNYXhDb25uZWN0aW9uc1Jlc3BvbnNlElEKCkxpc3RSb3V0ZXMSIC5wb3J0Y3VsbGlzLnYxLkxpc3RSb3V0ZXNSZXF1ZXN0GiEucG9ydGN1bGxpcy52MS5MaXN0Um91dGVzUmVzcG9uc2USSwoIQWRkUm91dGUSHi5wb3J0Y3VsbGlzLnYxLkFkZFJvdXRlUmVxdWVzdBofLnBvcnRjdWxsaXMudjEuQWRkUm91dGVSZXNwb25zZRJUCgtVcGRhdGVSb3V0ZRIhLnBvcnRjdWxsaXMudjEuVXBkYXRlUm91dGVSZXF1ZXN0GiIucG9ydGN1bGxpcy52MS5VcGRhdGVSb3V0ZVJlc3BvbnNlElQKC1JlbW92ZVJvdXRlEiEucG9ydGN1bGxpcy52MS5SZW1vdmVSb3V0ZVJlcXVlc3QaIi5wb3J0Y3VsbGlzLnYxLlJlbW92ZVJvdXRlUmVzcG9uc2USXQoOTGlzdEw3UG9saWNpZXMSJC5wb3J0Y3VsbGlzLnYxLkxpc3RMN1BvbGljaWVzUmVxdWVzdBolLnBvcnRjdWxsaXMudjEuTGlzdEw3UG9saWNpZXNSZXNwb25zZRJUCgtBZGRMN1BvbGljeRIhLnBvcnRjdWxsaXMudjEuQWRkTDdQb2xpY3lSZXF1ZXN0GiIucG9ydGN1bGxpcy52MS5BZGRMN1BvbGljeVJlc3BvbnNlEl0KDlJlbW92ZUw3UG9saWN5EiQucG9ydGN1bGxpcy52MS5SZW1vdmVMN1BvbGljeVJlcXVlc3QaJS5wb3J0Y3VsbGlzLnYxLlJlbW92ZUw3UG9saWN5UmVzcG9uc2USYwoQR2V0RmlyZXdhbGxSdWxlcxImLnBvcnRjdWxsaXMudjEuR2V0RmlyZXdhbGxSdWxlc1JlcXVlc3QaJy5wb3J0Y3VsbGlzLnYxLkdldEZpcmV3YWxsUnVsZXNSZXNwb25zZRJgCg9BZGRGaXJld2FsbFJ1bGUSJS5wb3J0Y3VsbGlzLnYxLkFkZEZpcmV3YWxsUnVsZVJlcXVlc3QaJi5wb3J0Y3VsbGlzLnYxLkFkZEZpcmV3YWxsUnVsZVJlc3BvbnNlEmkKElJlbW92ZUZpcmV3YWxsUnVsZRIoLnBvcnRjdWxsaXMudjEuUmVtb3ZlRmlyZXdhbGxSdWxlUmVxdWVzdBopLnBvcnRjdWxsaXMudjEuUmVtb3ZlRmlyZXdhbGxSdWxlUmVzcG9uc2USVwoMU2V0UmF0ZUxpbWl0EiIucG9ydGN1bGxpcy52MS5TZXRSYXRlTGltaXRSZXF1ZXN0GiMucG9ydGN1bGxpcy52MS5TZXRSYXRlTGltaXRSZXNwb25zZRJUCgtSZWxvYWRHZW9JUBIhLnBvcnRjdWxsaXMudjEuUmVsb2FkR2VvSVBSZXF1ZXN0GiIucG9ydGN1bGxpcy52MS5SZWxvYWRHZW9JUFJlc3BvbnNlEksKCFNuYXBzaG90Eh4ucG9ydGN1bGxpcy52MS5TbmFwc2hvdFJlcXVlc3QaHy5wb3J0Y3VsbGlzLnYxLlNuYXBzaG90UmVzcG9uc2USTgoJR2V0Q29uZmlnEh8ucG9ydGN1bGxpcy52MS5HZXRDb25maWdSZXF1ZXN0GiAucG9ydGN1bGxpcy52MS5HZXRDb25maWdSZXNwb25zZRJUCgtBcHBseUNvbmZpZxIhLnBvcnRjdWxsaXMudjEuQXBwbHlDb25maWdSZXF1ZXN0GiIucG9ydGN1bGxpcy52MS5BcHBseUNvbmZpZ1Jlc3BvbnNlEkgKB0V4cGxhaW4SHS5wb3J0Y3VsbGlzLnYxLkV4cGxhaW5SZXF1ZXN0Gh4ucG9ydGN1bGxpcy52MS5FeHBsYWluUmVzcG9uc2USVwoMTGlzdEF1ZGl0TG9nEiIucG9ydGN1bGxpcy52MS5MaXN0QXVkaXRMb2dSZXF1ZXN0GiMucG9ydGN1bGxpcy52MS5MaXN0QXVkaXRMb2dSZXNwb25zZRJWCgtXYXRjaEV2ZW50cxIhLnBvcnRjdWxsaXMudjEuV2F0Y2hFdmVudHNSZXF1ZXN0GiIucG9ydGN1bGxpcy52MS5XYXRjaEV2ZW50c1Jlc3BvbnNlMAFiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * @generated from message portcullis.v1.GetStatusRequest
@@ -282,6 +282,27 @@ export type Listener = Message<"portcullis.v1.Listener"> & {
    * @generated from field: repeated portcullis.v1.Route routes = 7;
    */
   routes: Route[];
+
+  /**
+   * What clients speak: `tls`, which is the default, `http`, or `auto`, either of the two.
+   *
+   * @generated from field: string protocol = 8;
+   */
+  protocol: string;
+
+  /**
+   * Answer plain HTTP with a redirect to https.
+   *
+   * @generated from field: bool redirect_https = 9;
+   */
+  redirectHttps: boolean;
+
+  /**
+   * CIDRs of the peers whose X-Forwarded fields are believed, at most 4,096. Empty: nobody's.
+   *
+   * @generated from field: repeated string trusted_proxies = 10;
+   */
+  trustedProxies: string[];
 };
 
 /**
@@ -437,7 +458,7 @@ export const SetListenerMaxConnectionsResponseSchema: GenMessage<SetListenerMaxC
  */
 export type Route = Message<"portcullis.v1.Route"> & {
   /**
-   * `app.example.com`, or `*.example.com` for every name below. Unique on its listener.
+   * `app.example.com`, or `*.example.com` for every name below. (hostname, path_prefix) is unique on its listener.
    *
    * @generated from field: string hostname = 1;
    */
@@ -491,6 +512,81 @@ export type Route = Message<"portcullis.v1.Route"> & {
    * @generated from field: repeated portcullis.v1.L7Policy l7_policies = 8;
    */
   l7Policies: L7Policy[];
+
+  /**
+   * Of an l7 route: only paths at or below it, `/api`; the longest wins. Empty: every path.
+   *
+   * @generated from field: string path_prefix = 9;
+   */
+  pathPrefix: string;
+
+  /**
+   * Of an l7 route: path of a PEM bundle that client certificates must chain to.
+   *
+   * @generated from field: string client_ca = 10;
+   */
+  clientCa: string;
+
+  /**
+   * `none`, which is the default, `request` or `require`: whether clients show a certificate.
+   *
+   * @generated from field: string client_auth = 11;
+   */
+  clientAuth: string;
+
+  /**
+   * `1.2`, which is the default, or `1.3`.
+   *
+   * @generated from field: string tls_min_version = 12;
+   */
+  tlsMinVersion: string;
+
+  /**
+   * Of an l7 route, what the backend speaks: `h2c`, which is the default, `http1` or `auto`.
+   *
+   * @generated from field: string backend_protocol = 13;
+   */
+  backendProtocol: string;
+
+  /**
+   * With backend_tls: path of a PEM bundle in the place of the system's roots.
+   *
+   * @generated from field: string backend_ca = 14;
+   */
+  backendCa: string;
+
+  /**
+   * With backend_tls: the name that is asked for and verified. Empty: the backend's host.
+   *
+   * @generated from field: string backend_server_name = 15;
+   */
+  backendServerName: string;
+
+  /**
+   * With backend_tls: take any certificate.
+   *
+   * @generated from field: bool backend_insecure = 16;
+   */
+  backendInsecure: boolean;
+
+  /**
+   * Of an l7 route: also send `Forwarded` (RFC 7239).
+   *
+   * @generated from field: bool forwarded = 17;
+   */
+  forwarded: boolean;
+
+  /**
+   * Of an l7 route: changes to the request for the backend, and to the response for the client.
+   *
+   * @generated from field: portcullis.v1.HeaderRules request_headers = 18;
+   */
+  requestHeaders?: HeaderRules | undefined;
+
+  /**
+   * @generated from field: portcullis.v1.HeaderRules response_headers = 19;
+   */
+  responseHeaders?: HeaderRules | undefined;
 };
 
 /**
@@ -499,6 +595,65 @@ export type Route = Message<"portcullis.v1.Route"> & {
  */
 export const RouteSchema: GenMessage<Route> = /*@__PURE__*/
   messageDesc(file_portcullis_v1_admin, 13);
+
+/**
+ * Changes to a head, in this order. At most 64 of each.
+ *
+ * @generated from message portcullis.v1.HeaderRules
+ */
+export type HeaderRules = Message<"portcullis.v1.HeaderRules"> & {
+  /**
+   * @generated from field: repeated string remove = 1;
+   */
+  remove: string[];
+
+  /**
+   * One field of that name, whatever there was. Each name once.
+   *
+   * @generated from field: repeated portcullis.v1.HeaderField set = 2;
+   */
+  set: HeaderField[];
+
+  /**
+   * One field more.
+   *
+   * @generated from field: repeated portcullis.v1.HeaderField add = 3;
+   */
+  add: HeaderField[];
+};
+
+/**
+ * Describes the message portcullis.v1.HeaderRules.
+ * Use `create(HeaderRulesSchema)` to create a new message.
+ */
+export const HeaderRulesSchema: GenMessage<HeaderRules> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_admin, 14);
+
+/**
+ * @generated from message portcullis.v1.HeaderField
+ */
+export type HeaderField = Message<"portcullis.v1.HeaderField"> & {
+  /**
+   * A token; case does not matter.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * At most 8,192 characters, printable ASCII, inner spaces and tabs.
+   *
+   * @generated from field: string value = 2;
+   */
+  value: string;
+};
+
+/**
+ * Describes the message portcullis.v1.HeaderField.
+ * Use `create(HeaderFieldSchema)` to create a new message.
+ */
+export const HeaderFieldSchema: GenMessage<HeaderField> = /*@__PURE__*/
+  messageDesc(file_portcullis_v1_admin, 15);
 
 /**
  * @generated from message portcullis.v1.ListRoutesRequest
@@ -515,13 +670,15 @@ export type ListRoutesRequest = Message<"portcullis.v1.ListRoutesRequest"> & {
  * Use `create(ListRoutesRequestSchema)` to create a new message.
  */
 export const ListRoutesRequestSchema: GenMessage<ListRoutesRequest> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_admin, 14);
+  messageDesc(file_portcullis_v1_admin, 16);
 
 /**
  * @generated from message portcullis.v1.ListRoutesResponse
  */
 export type ListRoutesResponse = Message<"portcullis.v1.ListRoutesResponse"> & {
   /**
+   * In its canonical spelling.
+   *
    * @generated from field: string listener_addr = 1;
    */
   listenerAddr: string;
@@ -530,6 +687,13 @@ export type ListRoutesResponse = Message<"portcullis.v1.ListRoutesResponse"> & {
    * @generated from field: repeated portcullis.v1.Route routes = 2;
    */
   routes: Route[];
+
+  /**
+   * Of the configuration they are from, for if_version.
+   *
+   * @generated from field: uint64 version = 3;
+   */
+  version: bigint;
 };
 
 /**
@@ -537,7 +701,7 @@ export type ListRoutesResponse = Message<"portcullis.v1.ListRoutesResponse"> & {
  * Use `create(ListRoutesResponseSchema)` to create a new message.
  */
 export const ListRoutesResponseSchema: GenMessage<ListRoutesResponse> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_admin, 15);
+  messageDesc(file_portcullis_v1_admin, 17);
 
 /**
  * @generated from message portcullis.v1.AddRouteRequest
@@ -559,7 +723,7 @@ export type AddRouteRequest = Message<"portcullis.v1.AddRouteRequest"> & {
  * Use `create(AddRouteRequestSchema)` to create a new message.
  */
 export const AddRouteRequestSchema: GenMessage<AddRouteRequest> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_admin, 16);
+  messageDesc(file_portcullis_v1_admin, 18);
 
 /**
  * @generated from message portcullis.v1.AddRouteResponse
@@ -576,7 +740,7 @@ export type AddRouteResponse = Message<"portcullis.v1.AddRouteResponse"> & {
  * Use `create(AddRouteResponseSchema)` to create a new message.
  */
 export const AddRouteResponseSchema: GenMessage<AddRouteResponse> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_admin, 17);
+  messageDesc(file_portcullis_v1_admin, 19);
 
 /**
  * @generated from message portcullis.v1.UpdateRouteRequest
@@ -588,8 +752,8 @@ export type UpdateRouteRequest = Message<"portcullis.v1.UpdateRouteRequest"> & {
   listenerAddr: string;
 
   /**
-   * The hostname says which route; every other field is replaced, absent ones by their default. Policies stay as they
-   * are when l7_policies is empty.
+   * hostname and path_prefix say which route; every other field is replaced, absent ones by their default. Policies
+   * stay as they are when l7_policies is empty.
    *
    * @generated from field: portcullis.v1.Route route = 2;
    */
@@ -601,6 +765,13 @@ export type UpdateRouteRequest = Message<"portcullis.v1.UpdateRouteRequest"> & {
    * @generated from field: bool replace_l7_policies = 3;
    */
   replaceL7Policies: boolean;
+
+  /**
+   * Only when this is the present version of the configuration, otherwise ABORTED. Absent: whatever it is.
+   *
+   * @generated from field: optional uint64 if_version = 4;
+   */
+  ifVersion?: bigint | undefined;
 };
 
 /**
@@ -608,7 +779,7 @@ export type UpdateRouteRequest = Message<"portcullis.v1.UpdateRouteRequest"> & {
  * Use `create(UpdateRouteRequestSchema)` to create a new message.
  */
 export const UpdateRouteRequestSchema: GenMessage<UpdateRouteRequest> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_admin, 18);
+  messageDesc(file_portcullis_v1_admin, 20);
 
 /**
  * @generated from message portcullis.v1.UpdateRouteResponse
@@ -625,7 +796,7 @@ export type UpdateRouteResponse = Message<"portcullis.v1.UpdateRouteResponse"> &
  * Use `create(UpdateRouteResponseSchema)` to create a new message.
  */
 export const UpdateRouteResponseSchema: GenMessage<UpdateRouteResponse> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_admin, 19);
+  messageDesc(file_portcullis_v1_admin, 21);
 
 /**
  * @generated from message portcullis.v1.RemoveRouteRequest
@@ -640,6 +811,13 @@ export type RemoveRouteRequest = Message<"portcullis.v1.RemoveRouteRequest"> & {
    * @generated from field: string hostname = 2;
    */
   hostname: string;
+
+  /**
+   * Empty: the route without one. So in every call that names a route.
+   *
+   * @generated from field: string path_prefix = 3;
+   */
+  pathPrefix: string;
 };
 
 /**
@@ -647,7 +825,7 @@ export type RemoveRouteRequest = Message<"portcullis.v1.RemoveRouteRequest"> & {
  * Use `create(RemoveRouteRequestSchema)` to create a new message.
  */
 export const RemoveRouteRequestSchema: GenMessage<RemoveRouteRequest> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_admin, 20);
+  messageDesc(file_portcullis_v1_admin, 22);
 
 /**
  * @generated from message portcullis.v1.RemoveRouteResponse
@@ -664,22 +842,23 @@ export type RemoveRouteResponse = Message<"portcullis.v1.RemoveRouteResponse"> &
  * Use `create(RemoveRouteResponseSchema)` to create a new message.
  */
 export const RemoveRouteResponseSchema: GenMessage<RemoveRouteResponse> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_admin, 21);
+  messageDesc(file_portcullis_v1_admin, 23);
 
 /**
  * @generated from message portcullis.v1.L7Policy
  */
 export type L7Policy = Message<"portcullis.v1.L7Policy"> & {
   /**
-   * `block_user_agent` refuses user agents that contain the value; `require_header` refuses requests without the
-   * header that the value names.
+   * What it refuses, by its value: `block_user_agent` a User-Agent that contains `BadBot`, `require_header` a request
+   * without `x-api-key`, `allow_methods` a method that is not among `GET,HEAD`, `max_body` a body above `10MiB`,
+   * `rate_limit` more than `100/1m` of one client, or `100/1m by x-api-key` of one value of a header.
    *
    * @generated from field: string type = 1;
    */
   type: string;
 
   /**
-   * Not empty, at most 1,024 characters.
+   * Not empty, at most 1,024 characters. Answered in its canonical spelling.
    *
    * @generated from field: string value = 2;
    */
@@ -691,7 +870,7 @@ export type L7Policy = Message<"portcullis.v1.L7Policy"> & {
  * Use `create(L7PolicySchema)` to create a new message.
  */
 export const L7PolicySchema: GenMessage<L7Policy> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_admin, 22);
+  messageDesc(file_portcullis_v1_admin, 24);
 
 /**
  * @generated from message portcullis.v1.ListL7PoliciesRequest
@@ -706,6 +885,11 @@ export type ListL7PoliciesRequest = Message<"portcullis.v1.ListL7PoliciesRequest
    * @generated from field: string hostname = 2;
    */
   hostname: string;
+
+  /**
+   * @generated from field: string path_prefix = 3;
+   */
+  pathPrefix: string;
 };
 
 /**
@@ -713,7 +897,7 @@ export type ListL7PoliciesRequest = Message<"portcullis.v1.ListL7PoliciesRequest
  * Use `create(ListL7PoliciesRequestSchema)` to create a new message.
  */
 export const ListL7PoliciesRequestSchema: GenMessage<ListL7PoliciesRequest> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_admin, 23);
+  messageDesc(file_portcullis_v1_admin, 25);
 
 /**
  * @generated from message portcullis.v1.ListL7PoliciesResponse
@@ -730,7 +914,7 @@ export type ListL7PoliciesResponse = Message<"portcullis.v1.ListL7PoliciesRespon
  * Use `create(ListL7PoliciesResponseSchema)` to create a new message.
  */
 export const ListL7PoliciesResponseSchema: GenMessage<ListL7PoliciesResponse> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_admin, 24);
+  messageDesc(file_portcullis_v1_admin, 26);
 
 /**
  * @generated from message portcullis.v1.AddL7PolicyRequest
@@ -750,6 +934,11 @@ export type AddL7PolicyRequest = Message<"portcullis.v1.AddL7PolicyRequest"> & {
    * @generated from field: portcullis.v1.L7Policy policy = 3;
    */
   policy?: L7Policy | undefined;
+
+  /**
+   * @generated from field: string path_prefix = 4;
+   */
+  pathPrefix: string;
 };
 
 /**
@@ -757,7 +946,7 @@ export type AddL7PolicyRequest = Message<"portcullis.v1.AddL7PolicyRequest"> & {
  * Use `create(AddL7PolicyRequestSchema)` to create a new message.
  */
 export const AddL7PolicyRequestSchema: GenMessage<AddL7PolicyRequest> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_admin, 25);
+  messageDesc(file_portcullis_v1_admin, 27);
 
 /**
  * @generated from message portcullis.v1.AddL7PolicyResponse
@@ -774,7 +963,7 @@ export type AddL7PolicyResponse = Message<"portcullis.v1.AddL7PolicyResponse"> &
  * Use `create(AddL7PolicyResponseSchema)` to create a new message.
  */
 export const AddL7PolicyResponseSchema: GenMessage<AddL7PolicyResponse> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_admin, 26);
+  messageDesc(file_portcullis_v1_admin, 28);
 
 /**
  * @generated from message portcullis.v1.RemoveL7PolicyRequest
@@ -794,6 +983,11 @@ export type RemoveL7PolicyRequest = Message<"portcullis.v1.RemoveL7PolicyRequest
    * @generated from field: portcullis.v1.L7Policy policy = 3;
    */
   policy?: L7Policy | undefined;
+
+  /**
+   * @generated from field: string path_prefix = 4;
+   */
+  pathPrefix: string;
 };
 
 /**
@@ -801,7 +995,7 @@ export type RemoveL7PolicyRequest = Message<"portcullis.v1.RemoveL7PolicyRequest
  * Use `create(RemoveL7PolicyRequestSchema)` to create a new message.
  */
 export const RemoveL7PolicyRequestSchema: GenMessage<RemoveL7PolicyRequest> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_admin, 27);
+  messageDesc(file_portcullis_v1_admin, 29);
 
 /**
  * @generated from message portcullis.v1.RemoveL7PolicyResponse
@@ -818,7 +1012,7 @@ export type RemoveL7PolicyResponse = Message<"portcullis.v1.RemoveL7PolicyRespon
  * Use `create(RemoveL7PolicyResponseSchema)` to create a new message.
  */
 export const RemoveL7PolicyResponseSchema: GenMessage<RemoveL7PolicyResponse> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_admin, 28);
+  messageDesc(file_portcullis_v1_admin, 30);
 
 /**
  * Refuses whom it matches.
@@ -842,7 +1036,7 @@ export type FirewallRule = Message<"portcullis.v1.FirewallRule"> & {
  * Use `create(FirewallRuleSchema)` to create a new message.
  */
 export const FirewallRuleSchema: GenMessage<FirewallRule> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_admin, 29);
+  messageDesc(file_portcullis_v1_admin, 31);
 
 /**
  * @generated from message portcullis.v1.RateLimit
@@ -868,7 +1062,7 @@ export type RateLimit = Message<"portcullis.v1.RateLimit"> & {
  * Use `create(RateLimitSchema)` to create a new message.
  */
 export const RateLimitSchema: GenMessage<RateLimit> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_admin, 30);
+  messageDesc(file_portcullis_v1_admin, 32);
 
 /**
  * @generated from message portcullis.v1.Firewall
@@ -908,7 +1102,7 @@ export type Firewall = Message<"portcullis.v1.Firewall"> & {
  * Use `create(FirewallSchema)` to create a new message.
  */
 export const FirewallSchema: GenMessage<Firewall> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_admin, 31);
+  messageDesc(file_portcullis_v1_admin, 33);
 
 /**
  * @generated from message portcullis.v1.GetFirewallRulesRequest
@@ -921,7 +1115,7 @@ export type GetFirewallRulesRequest = Message<"portcullis.v1.GetFirewallRulesReq
  * Use `create(GetFirewallRulesRequestSchema)` to create a new message.
  */
 export const GetFirewallRulesRequestSchema: GenMessage<GetFirewallRulesRequest> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_admin, 32);
+  messageDesc(file_portcullis_v1_admin, 34);
 
 /**
  * @generated from message portcullis.v1.GetFirewallRulesResponse
@@ -955,7 +1149,7 @@ export type GetFirewallRulesResponse = Message<"portcullis.v1.GetFirewallRulesRe
  * Use `create(GetFirewallRulesResponseSchema)` to create a new message.
  */
 export const GetFirewallRulesResponseSchema: GenMessage<GetFirewallRulesResponse> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_admin, 33);
+  messageDesc(file_portcullis_v1_admin, 35);
 
 /**
  * @generated from message portcullis.v1.AddFirewallRuleRequest
@@ -979,7 +1173,7 @@ export type AddFirewallRuleRequest = Message<"portcullis.v1.AddFirewallRuleReque
  * Use `create(AddFirewallRuleRequestSchema)` to create a new message.
  */
 export const AddFirewallRuleRequestSchema: GenMessage<AddFirewallRuleRequest> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_admin, 34);
+  messageDesc(file_portcullis_v1_admin, 36);
 
 /**
  * @generated from message portcullis.v1.AddFirewallRuleResponse
@@ -1003,7 +1197,7 @@ export type AddFirewallRuleResponse = Message<"portcullis.v1.AddFirewallRuleResp
  * Use `create(AddFirewallRuleResponseSchema)` to create a new message.
  */
 export const AddFirewallRuleResponseSchema: GenMessage<AddFirewallRuleResponse> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_admin, 35);
+  messageDesc(file_portcullis_v1_admin, 37);
 
 /**
  * @generated from message portcullis.v1.RemoveFirewallRuleRequest
@@ -1020,7 +1214,7 @@ export type RemoveFirewallRuleRequest = Message<"portcullis.v1.RemoveFirewallRul
  * Use `create(RemoveFirewallRuleRequestSchema)` to create a new message.
  */
 export const RemoveFirewallRuleRequestSchema: GenMessage<RemoveFirewallRuleRequest> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_admin, 36);
+  messageDesc(file_portcullis_v1_admin, 38);
 
 /**
  * @generated from message portcullis.v1.RemoveFirewallRuleResponse
@@ -1037,7 +1231,7 @@ export type RemoveFirewallRuleResponse = Message<"portcullis.v1.RemoveFirewallRu
  * Use `create(RemoveFirewallRuleResponseSchema)` to create a new message.
  */
 export const RemoveFirewallRuleResponseSchema: GenMessage<RemoveFirewallRuleResponse> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_admin, 37);
+  messageDesc(file_portcullis_v1_admin, 39);
 
 /**
  * @generated from message portcullis.v1.SetRateLimitRequest
@@ -1056,7 +1250,7 @@ export type SetRateLimitRequest = Message<"portcullis.v1.SetRateLimitRequest"> &
  * Use `create(SetRateLimitRequestSchema)` to create a new message.
  */
 export const SetRateLimitRequestSchema: GenMessage<SetRateLimitRequest> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_admin, 38);
+  messageDesc(file_portcullis_v1_admin, 40);
 
 /**
  * @generated from message portcullis.v1.SetRateLimitResponse
@@ -1073,7 +1267,7 @@ export type SetRateLimitResponse = Message<"portcullis.v1.SetRateLimitResponse">
  * Use `create(SetRateLimitResponseSchema)` to create a new message.
  */
 export const SetRateLimitResponseSchema: GenMessage<SetRateLimitResponse> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_admin, 39);
+  messageDesc(file_portcullis_v1_admin, 41);
 
 /**
  * @generated from message portcullis.v1.ReloadGeoIPRequest
@@ -1086,7 +1280,7 @@ export type ReloadGeoIPRequest = Message<"portcullis.v1.ReloadGeoIPRequest"> & {
  * Use `create(ReloadGeoIPRequestSchema)` to create a new message.
  */
 export const ReloadGeoIPRequestSchema: GenMessage<ReloadGeoIPRequest> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_admin, 40);
+  messageDesc(file_portcullis_v1_admin, 42);
 
 /**
  * @generated from message portcullis.v1.ReloadGeoIPResponse
@@ -1099,7 +1293,7 @@ export type ReloadGeoIPResponse = Message<"portcullis.v1.ReloadGeoIPResponse"> &
  * Use `create(ReloadGeoIPResponseSchema)` to create a new message.
  */
 export const ReloadGeoIPResponseSchema: GenMessage<ReloadGeoIPResponse> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_admin, 41);
+  messageDesc(file_portcullis_v1_admin, 43);
 
 /**
  * @generated from message portcullis.v1.SnapshotRequest
@@ -1118,7 +1312,7 @@ export type SnapshotRequest = Message<"portcullis.v1.SnapshotRequest"> & {
  * Use `create(SnapshotRequestSchema)` to create a new message.
  */
 export const SnapshotRequestSchema: GenMessage<SnapshotRequest> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_admin, 42);
+  messageDesc(file_portcullis_v1_admin, 44);
 
 /**
  * @generated from message portcullis.v1.SnapshotResponse
@@ -1140,7 +1334,7 @@ export type SnapshotResponse = Message<"portcullis.v1.SnapshotResponse"> & {
  * Use `create(SnapshotResponseSchema)` to create a new message.
  */
 export const SnapshotResponseSchema: GenMessage<SnapshotResponse> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_admin, 43);
+  messageDesc(file_portcullis_v1_admin, 45);
 
 /**
  * @generated from message portcullis.v1.Config
@@ -1164,7 +1358,7 @@ export type Config = Message<"portcullis.v1.Config"> & {
  * Use `create(ConfigSchema)` to create a new message.
  */
 export const ConfigSchema: GenMessage<Config> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_admin, 44);
+  messageDesc(file_portcullis_v1_admin, 46);
 
 /**
  * @generated from message portcullis.v1.GetConfigRequest
@@ -1177,7 +1371,7 @@ export type GetConfigRequest = Message<"portcullis.v1.GetConfigRequest"> & {
  * Use `create(GetConfigRequestSchema)` to create a new message.
  */
 export const GetConfigRequestSchema: GenMessage<GetConfigRequest> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_admin, 45);
+  messageDesc(file_portcullis_v1_admin, 47);
 
 /**
  * @generated from message portcullis.v1.GetConfigResponse
@@ -1199,7 +1393,7 @@ export type GetConfigResponse = Message<"portcullis.v1.GetConfigResponse"> & {
  * Use `create(GetConfigResponseSchema)` to create a new message.
  */
 export const GetConfigResponseSchema: GenMessage<GetConfigResponse> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_admin, 46);
+  messageDesc(file_portcullis_v1_admin, 48);
 
 /**
  * @generated from message portcullis.v1.ApplyConfigRequest
@@ -1230,7 +1424,7 @@ export type ApplyConfigRequest = Message<"portcullis.v1.ApplyConfigRequest"> & {
  * Use `create(ApplyConfigRequestSchema)` to create a new message.
  */
 export const ApplyConfigRequestSchema: GenMessage<ApplyConfigRequest> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_admin, 47);
+  messageDesc(file_portcullis_v1_admin, 49);
 
 /**
  * @generated from message portcullis.v1.ApplyConfigResponse
@@ -1263,7 +1457,7 @@ export type ApplyConfigResponse = Message<"portcullis.v1.ApplyConfigResponse"> &
  * Use `create(ApplyConfigResponseSchema)` to create a new message.
  */
 export const ApplyConfigResponseSchema: GenMessage<ApplyConfigResponse> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_admin, 48);
+  messageDesc(file_portcullis_v1_admin, 50);
 
 /**
  * @generated from message portcullis.v1.ExplainRequest
@@ -1303,6 +1497,28 @@ export type ExplainRequest = Message<"portcullis.v1.ExplainRequest"> & {
    * @generated from field: repeated string alpn = 5;
    */
   alpn: string[];
+
+  /**
+   * The path of a request, `/api/users?id=1`. Empty: judge the connection alone, or `/` when method or headers are
+   * given.
+   *
+   * @generated from field: string path = 6;
+   */
+  path: string;
+
+  /**
+   * Its method. Empty: any, and a policy that judges by it is `judged`, not decided.
+   *
+   * @generated from field: string method = 7;
+   */
+  method: string;
+
+  /**
+   * The fields it would carry, at most 128. None: any.
+   *
+   * @generated from field: repeated portcullis.v1.HeaderField headers = 8;
+   */
+  headers: HeaderField[];
 };
 
 /**
@@ -1310,7 +1526,7 @@ export type ExplainRequest = Message<"portcullis.v1.ExplainRequest"> & {
  * Use `create(ExplainRequestSchema)` to create a new message.
  */
 export const ExplainRequestSchema: GenMessage<ExplainRequest> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_admin, 49);
+  messageDesc(file_portcullis_v1_admin, 51);
 
 /**
  * @generated from message portcullis.v1.ExplainResponse
@@ -1327,7 +1543,7 @@ export type ExplainResponse = Message<"portcullis.v1.ExplainResponse"> & {
  * Use `create(ExplainResponseSchema)` to create a new message.
  */
 export const ExplainResponseSchema: GenMessage<ExplainResponse> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_admin, 50);
+  messageDesc(file_portcullis_v1_admin, 52);
 
 /**
  * What one listener would do.
@@ -1381,7 +1597,7 @@ export type Explanation = Message<"portcullis.v1.Explanation"> & {
  * Use `create(ExplanationSchema)` to create a new message.
  */
 export const ExplanationSchema: GenMessage<Explanation> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_admin, 51);
+  messageDesc(file_portcullis_v1_admin, 53);
 
 /**
  * @generated from message portcullis.v1.ExplainStep
@@ -1393,7 +1609,7 @@ export type ExplainStep = Message<"portcullis.v1.ExplainStep"> & {
   ruleId: string;
 
   /**
-   * `passed`, `matched`, `shadowed` or `refused`.
+   * `passed`, `matched`, `shadowed`, `refused`, or `judged`: it would be asked, and nothing here says how it answers.
    *
    * @generated from field: string outcome = 2;
    */
@@ -1410,7 +1626,7 @@ export type ExplainStep = Message<"portcullis.v1.ExplainStep"> & {
  * Use `create(ExplainStepSchema)` to create a new message.
  */
 export const ExplainStepSchema: GenMessage<ExplainStep> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_admin, 52);
+  messageDesc(file_portcullis_v1_admin, 54);
 
 /**
  * @generated from message portcullis.v1.ListAuditLogRequest
@@ -1429,7 +1645,7 @@ export type ListAuditLogRequest = Message<"portcullis.v1.ListAuditLogRequest"> &
  * Use `create(ListAuditLogRequestSchema)` to create a new message.
  */
 export const ListAuditLogRequestSchema: GenMessage<ListAuditLogRequest> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_admin, 53);
+  messageDesc(file_portcullis_v1_admin, 55);
 
 /**
  * @generated from message portcullis.v1.ListAuditLogResponse
@@ -1446,7 +1662,7 @@ export type ListAuditLogResponse = Message<"portcullis.v1.ListAuditLogResponse">
  * Use `create(ListAuditLogResponseSchema)` to create a new message.
  */
 export const ListAuditLogResponseSchema: GenMessage<ListAuditLogResponse> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_admin, 54);
+  messageDesc(file_portcullis_v1_admin, 56);
 
 /**
  * @generated from message portcullis.v1.AuditEntry
@@ -1491,7 +1707,7 @@ export type AuditEntry = Message<"portcullis.v1.AuditEntry"> & {
  * Use `create(AuditEntrySchema)` to create a new message.
  */
 export const AuditEntrySchema: GenMessage<AuditEntry> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_admin, 55);
+  messageDesc(file_portcullis_v1_admin, 57);
 
 /**
  * @generated from message portcullis.v1.WatchEventsRequest
@@ -1515,7 +1731,7 @@ export type WatchEventsRequest = Message<"portcullis.v1.WatchEventsRequest"> & {
  * Use `create(WatchEventsRequestSchema)` to create a new message.
  */
 export const WatchEventsRequestSchema: GenMessage<WatchEventsRequest> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_admin, 56);
+  messageDesc(file_portcullis_v1_admin, 58);
 
 /**
  * @generated from message portcullis.v1.WatchEventsResponse
@@ -1550,7 +1766,7 @@ export type WatchEventsResponse = Message<"portcullis.v1.WatchEventsResponse"> &
  * Use `create(WatchEventsResponseSchema)` to create a new message.
  */
 export const WatchEventsResponseSchema: GenMessage<WatchEventsResponse> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_admin, 57);
+  messageDesc(file_portcullis_v1_admin, 59);
 
 /**
  * The verdict about a connection, when it ends.
@@ -1641,7 +1857,7 @@ export type ConnectionEvent = Message<"portcullis.v1.ConnectionEvent"> & {
  * Use `create(ConnectionEventSchema)` to create a new message.
  */
 export const ConnectionEventSchema: GenMessage<ConnectionEvent> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_admin, 58);
+  messageDesc(file_portcullis_v1_admin, 60);
 
 /**
  * A change of the configuration.
@@ -1680,7 +1896,7 @@ export type ChangeEvent = Message<"portcullis.v1.ChangeEvent"> & {
  * Use `create(ChangeEventSchema)` to create a new message.
  */
 export const ChangeEventSchema: GenMessage<ChangeEvent> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_admin, 59);
+  messageDesc(file_portcullis_v1_admin, 61);
 
 /**
  * The watcher was too slow: so many events were left out here.
@@ -1699,7 +1915,7 @@ export type MissedEvents = Message<"portcullis.v1.MissedEvents"> & {
  * Use `create(MissedEventsSchema)` to create a new message.
  */
 export const MissedEventsSchema: GenMessage<MissedEvents> = /*@__PURE__*/
-  messageDesc(file_portcullis_v1_admin, 60);
+  messageDesc(file_portcullis_v1_admin, 62);
 
 /**
  * @generated from enum portcullis.v1.FirewallRuleType
@@ -1807,7 +2023,7 @@ export const ProxyAdminService: GenService<{
     output: typeof ListRoutesResponseSchema;
   },
   /**
-   * ALREADY_EXISTS: the listener has a route of this hostname.
+   * ALREADY_EXISTS: the listener has a route of this hostname and path_prefix.
    *
    * @generated from rpc portcullis.v1.ProxyAdminService.AddRoute
    */
@@ -1817,7 +2033,8 @@ export const ProxyAdminService: GenService<{
     output: typeof AddRouteResponseSchema;
   },
   /**
-   * Replaces every field of the route that has the hostname. Open connections go on as they began.
+   * Replaces every field of the route that has the hostname and the path_prefix. Its TLS settings become those of
+   * every route of the hostname. Open connections and requests under way go on as they began.
    *
    * @generated from rpc portcullis.v1.ProxyAdminService.UpdateRoute
    */

@@ -1,0 +1,74 @@
+/** One route as the data path runs by it: its settings, with what would otherwise be made anew for each request. */
+import { assert } from '../core/errors.ts';
+import { formatEndpoint } from './endpoint.ts';
+import { type ParsedPolicy, parsePolicy } from './policy-value.ts';
+import { defaultBackendRuleId, policyRuleId, routeRuleId } from './rule-id.ts';
+import { routeDefaults } from './settings.ts';
+import type { EndpointAddress, PolicySettings, RouteSettings } from './settings.ts';
+
+export interface Route extends Omit<RouteSettings, 'hostname' | 'policies'> {
+  readonly ruleId: string;
+  /** The pattern; null for the default backend. */
+  readonly hostname: string | null;
+  /** `backend` as people write it. */
+  readonly backendName: string;
+  /** In the order they are judged. */
+  readonly policies: readonly Policy[];
+}
+
+export interface Policy {
+  readonly ruleId: string;
+  readonly rule: ParsedPolicy;
+}
+
+export function prepareRoute(
+  listener: string,
+  settings: RouteSettings,
+): Route & { readonly hostname: string } {
+  const { hostname, pathPrefix } = settings;
+  const ruleId = routeRuleId(listener, hostname, pathPrefix);
+  // Field by field: every route has the same hidden class, whoever made the settings.
+  return { ...fields(settings), ruleId, hostname, policies: preparePolicies(listener, settings) };
+}
+
+/** It relays as an l4 route does. */
+export function prepareDefaultRoute(listener: string, backend: EndpointAddress): Route {
+  const settings = { ...routeDefaults, hostname: '', backend };
+  return {
+    ...fields(settings),
+    ruleId: defaultBackendRuleId(listener),
+    hostname: null,
+    policies: noPolicies,
+  };
+}
+
+/** Most routes have none; they share this. */
+const noPolicies: readonly Policy[] = [];
+
+function fields(settings: RouteSettings): Omit<Route, 'ruleId' | 'hostname' | 'policies'> {
+  return {
+    pathPrefix: settings.pathPrefix,
+    mode: settings.mode,
+    backend: settings.backend,
+    backendName: formatEndpoint(settings.backend),
+    sendProxyProtocol: settings.sendProxyProtocol,
+    tls: settings.tls,
+    backendProtocol: settings.backendProtocol,
+    backendTls: settings.backendTls,
+    forwarded: settings.forwarded,
+    requestHeaders: settings.requestHeaders,
+    responseHeaders: settings.responseHeaders,
+  };
+}
+
+function preparePolicies(
+  listener: string,
+  { hostname, pathPrefix, policies }: RouteSettings,
+): readonly Policy[] {
+  if (policies.length === 0) return noPolicies;
+  return policies.map(({ type, value }: PolicySettings) => {
+    const rule = parsePolicy(type, value);
+    assert(rule.type !== 'fault', 'a policy of the settings has a value that its type does not take');
+    return { ruleId: policyRuleId(listener, hostname, pathPrefix, type, value), rule };
+  });
+}
