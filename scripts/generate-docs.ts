@@ -18,6 +18,8 @@ import { schema } from '../src/config/schema.ts';
 import type { Fields, List, Node, Rows, Section, Setting } from '../src/config/schema.ts';
 import { reasons } from '../src/core/reason.ts';
 import type { Outcome } from '../src/core/reason.ts';
+import { definitionOf, metricNames } from '../src/telemetry/metrics-table.ts';
+import type { MetricName } from '../src/telemetry/metrics-table.ts';
 
 const directory = join(import.meta.dirname, '../docs/reference');
 const note = (source: string): string => `<!-- Written by scripts/generate-docs.ts from ${source}. -->\n`;
@@ -26,6 +28,7 @@ const pages: Readonly<Record<string, string>> = {
   'configuration.md': configurationPage(),
   'configuration.schema.json': `${JSON.stringify(editorSchema(), null, 2)}\n`,
   'reasons.md': reasonsPage(),
+  'metrics.md': metricsPage(),
   'exit-codes.md': exitCodesPage(),
   'cli.md': commandsPage(),
 };
@@ -191,6 +194,38 @@ function reasonsPage(): string {
   const text =
     'Why a connection ended the way it did, in logs, metrics and the API. Codes are stable and never reused.\n';
   return ['# Reasons\n', note('src/core/reason.ts'), text, ...parts].join('\n');
+}
+
+function metricsPage(): string {
+  const text = `Portcullis serves these at \`[metrics] addr\`, and at \`/stats/prometheus\` of the admin HTTP address: as Prometheus text, or
+as OpenMetrics with exemplars that carry request ids, by what the scraper accepts. Each metric keeps a bounded number of
+label sets apart; beyond it they share one whose label values are all \`other\`, and \`portcullis_metric_overflow_total\`
+counts them.
+`;
+  const rows = metricNames.map((name) => {
+    const { type, labels, help, note, seriesMax } = definitionOf(name);
+    const names = labels.map((label) => `\`${label}\``).join(', ');
+    return [
+      `\`${name}\``,
+      type,
+      names,
+      labels.length === 0 ? '' : String(seriesMax),
+      [help, note ?? ''].join(' ').trim(),
+    ];
+  });
+  const bucketed = metricNames.filter((name) => definitionOf(name).type === 'histogram');
+  return [
+    '# Metrics\n',
+    note('src/telemetry/metrics-table.ts'),
+    text,
+    markdownTable(['Metric', 'Type', 'Labels', 'Label sets at most', 'Meaning'], rows),
+    '## Buckets\n',
+    markdownTable(['Histogram', 'Upper bounds'], bucketed.map(bucketCells)),
+  ].join('\n');
+}
+
+function bucketCells(name: MetricName): readonly string[] {
+  return [`\`${name}\``, (definitionOf(name).buckets ?? []).join(', ')];
 }
 
 function exitCodesPage(): string {
