@@ -18,4 +18,16 @@ export const codecCodes = {
   proxyHeaderOversized: 'proxy-header-oversized',
   /** The CRC32c inside a PROXY header is not that of its bytes. */
   proxyHeaderChecksum: 'proxy-header-checksum',
+  /** A request that breaks the specification. */
+  requestMalformed: 'request-malformed',
+  /** A request that two parsers could read differently: lengths, encodings or hosts that disagree. */
+  requestAmbiguous: 'request-ambiguous',
+  /** A request target that passes the limit. */
+  targetOversized: 'target-oversized',
+  /** A head or a trailer section that passes the limits. */
+  headOversized: 'head-oversized',
+  /** A request that names a version of HTTP that is not served. */
+  versionRefused: 'version-refused',
+  /** A response that breaks the specification. */
+  upstreamMalformed: 'upstream-malformed',
 } as const;

@@ -1,0 +1,192 @@
+/**
+ * The field lines of a head or of a trailer section (RFC 9112 §5), read once, with what they say about framing and
+ * about the connection taken out.
+ *
+ * Refused: what is no token before the colon (so a space, and the folded line that begins with one), a bare CR or
+ * LF, NUL and the other controls in a value, a second length, encoding or host, and every length or encoding that
+ * another parser might take for something else (RFC 9112 §6, §11.2).
+ */
+
+import type { FieldList } from '../http-message.ts';
+import { removeField } from '../http-message.ts';
+import { carriageReturn, colon, lineFeed, space, tab, tokenKinds, valueKinds } from './characters.ts';
+import { findName, roles, type Role } from './known-names.ts';
+import { ambiguous, malformed, oversized, type Side } from './limits.ts';
+
+/** What the lines say. Kept as a template for equal heads: whoever hands out `fields` copies them. */
+export interface FieldBlock {
+  readonly fields: FieldList;
+  /** Undefined: there was none. */
+  host: string | undefined;
+  /** -1: there was none. */
+  contentLength: number;
+  isChunked: boolean;
+  isClose: boolean;
+  isKeepAlive: boolean;
+  /** `Connection: upgrade` was there. */
+  isUpgrade: boolean;
+  /** What `Upgrade` names, in lower case; null without one. */
+  upgrade: string | null;
+  expectsContinue: boolean;
+  webSocketKey: string | null;
+  webSocketAccept: string | null;
+  /** What `Connection` names beside the options above, in lower case. */
+  named: string[] | null;
+}
+
+const expectContinue = '100-continue';
+
+/** Reads whole lines from `start` to `end`, each with its CRLF. Throws ProtocolError. */
+export function parseFieldBlock(
+  text: string,
+  start: number,
+  end: number,
+  headerCountMax: number,
+  side: Side,
+): FieldBlock {
+  const block = emptyBlock();
+  let at = start;
+  let count = 0;
+  while (at < end) {
+    if (++count > headerCountMax) throw oversized(side, 'the head has more fields than headerCountMax');
+    const nameStart = at;
+    let code = text.charCodeAt(at);
+    while (tokenKinds[code]! > 0) code = text.charCodeAt(++at);
+    if (code !== colon || at === nameStart) throw nameFault(code, at === nameStart, side);
+    const written = text.substring(nameStart, at);
+    do code = text.charCodeAt(++at);
+    while (code === space || code === tab);
+    const valueStart = at;
+    while (valueKinds[code] === 1) code = text.charCodeAt(++at);
+    if (code !== carriageReturn || text.charCodeAt(at + 1) !== lineFeed) throw valueFault(code, side);
+    let valueEnd = at;
+    while (valueEnd > valueStart && isBlank(text.charCodeAt(valueEnd - 1))) valueEnd--;
+    at += 2;
+    takeField(block, written, text.substring(valueStart, valueEnd), side);
+  }
+  if (block.named !== null) for (const name of block.named) removeNamed(block.fields, name);
+  return block;
+}
+
+function takeField(block: FieldBlock, written: string, value: string, side: Side): void {
+  let entry = findName(written);
+  if (entry === undefined) {
+    const name = written.toLowerCase();
+    entry = findName(name);
+    if (entry === undefined) {
+      block.fields.push(name, value);
+      return;
+    }
+  }
+  if (entry.role === roles.ordinary) block.fields.push(entry.name, value);
+  else takeRole(block, entry.role, value, side);
+}
+
+function takeRole(block: FieldBlock, role: Role, value: string, side: Side): void {
+  switch (role) {
+    case roles.host:
+      if (block.host !== undefined) throw ambiguous(side, 'more than one Host');
+      block.host = value;
+      return;
+    case roles.contentLength:
+      if (block.contentLength !== -1) throw ambiguous(side, 'more than one Content-Length');
+      block.contentLength = parseLength(value, side);
+      block.fields.push('content-length', value);
+      return;
+    case roles.transferEncoding:
+      if (block.isChunked) throw ambiguous(side, 'more than one Transfer-Encoding');
+      if (value.toLowerCase() !== 'chunked') throw ambiguous(side, 'a Transfer-Encoding other than chunked');
+      block.isChunked = true;
+      return;
+    case roles.connection:
+      takeConnection(block, value);
+      return;
+    case roles.upgrade:
+      block.upgrade = block.upgrade === null ? value.toLowerCase() : `${block.upgrade}, ${value}`;
+      return;
+    case roles.expect:
+      block.expectsContinue = value.toLowerCase() === expectContinue;
+      block.fields.push('expect', value);
+      return;
+    case roles.webSocketKey:
+      if (block.webSocketKey !== null) throw ambiguous(side, 'more than one Sec-WebSocket-Key');
+      block.webSocketKey = value;
+      return;
+    case roles.webSocketAccept:
+      if (block.webSocketAccept !== null) throw ambiguous(side, 'more than one Sec-WebSocket-Accept');
+      block.webSocketAccept = value;
+      return;
+    default:
+  }
+}
+
+/**
+ * Digits and nothing else, as they would be written again: no sign, no list, no second spelling (`010` is eight to
+ * some). At most 2^53 - 1, so that counting down to the end is exact.
+ */
+function parseLength(value: string, side: Side): number {
+  if (!/^(?:0|[1-9][0-9]{0,15})$/.test(value))
+    throw ambiguous(side, 'a Content-Length that is no plain number');
+  const length = Number(value);
+  if (!Number.isSafeInteger(length)) throw ambiguous(side, 'a Content-Length that is no plain number');
+  return length;
+}
+
+function takeConnection(block: FieldBlock, value: string): void {
+  const list = value.toLowerCase();
+  if (list === 'keep-alive') {
+    block.isKeepAlive = true;
+    return;
+  }
+  for (const part of list.split(',')) {
+    const option = part.trim();
+    if (option === 'close') block.isClose = true;
+    else if (option === 'keep-alive') block.isKeepAlive = true;
+    else if (option === 'upgrade') block.isUpgrade = true;
+    else if (option !== '') (block.named ??= []).push(option);
+  }
+}
+
+/** The length is a fact about the body, which no option of the connection takes away. */
+function removeNamed(fields: FieldList, name: string): void {
+  if (name !== 'content-length') removeField(fields, name);
+}
+
+function emptyBlock(): FieldBlock {
+  return {
+    fields: [],
+    host: undefined,
+    contentLength: -1,
+    isChunked: false,
+    isClose: false,
+    isKeepAlive: false,
+    isUpgrade: false,
+    upgrade: null,
+    expectsContinue: false,
+    webSocketKey: null,
+    webSocketAccept: null,
+    named: null,
+  };
+}
+
+function isBlank(code: number): boolean {
+  return code === space || code === tab;
+}
+
+function nameFault(code: number, isFirst: boolean, side: Side): Error {
+  if (isBlank(code)) {
+    return ambiguous(
+      side,
+      isFirst ? 'a folded field line' : 'white space between a field name and its colon',
+    );
+  }
+  return malformed(
+    side,
+    isFirst && code === colon ? 'a field without a name' : 'a field name that is no token',
+  );
+}
+
+function valueFault(code: number, side: Side): Error {
+  if (code === carriageReturn || code === lineFeed) return malformed(side, 'a bare CR or LF');
+  return malformed(side, 'a control character in a field value');
+}
