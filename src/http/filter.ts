@@ -6,6 +6,7 @@
  */
 import type { HostBytes } from '../core/bytes.ts';
 import type { FieldList, RequestHead, ResponseHead } from '../codec/http-message.ts';
+import type { IpAddress } from '../core/ip.ts';
 import type { Reason } from '../core/reason.ts';
 
 /**
@@ -40,6 +41,9 @@ export interface FilterContext {
   answer(answer: FilterAnswer): void;
 }
 
+/** Makes the filter of one exchange; one that keeps no state may answer the same filter each time. */
+export type FilterFactory = () => Filter;
+
 export interface FilterAnswer {
   readonly status: number;
   readonly reason: Reason;
@@ -54,6 +58,7 @@ export interface FilterAnswer {
 /** What a filter may know about its exchange. */
 export interface ExchangeFacts {
   readonly id: string;
+  readonly clientIp: IpAddress;
   /** The real client's address, printed. */
   readonly client: string;
   readonly listener: string;

@@ -3,10 +3,10 @@
  * 15,000 a second per worker. Same fields, beginning and guarantees as every other line (see logger.ts).
  */
 
-import { escapeJson, escapeText } from '../core/escape.ts';
 import { reasons, type Outcome, type Reason } from '../core/reason.ts';
 import { logLevels, type LogLevel } from '../model/settings.ts';
 import { linePrefix, type LogOutput } from './logger.ts';
+import { quoteConfigured, quoteText } from './quote.ts';
 
 export interface ConnectionSummary {
   readonly id: string | number;
@@ -69,42 +69,14 @@ function levelOf(reason: string): LogLevel {
 function formatConnection(summary: ConnectionSummary, level: LogLevel, timeMs: number): string {
   const { id, client, peer, sni, rule, detail } = summary;
   return (
-    `${linePrefix(level, timeMs)},"msg":"connection","id":${typeof id === 'number' ? id : quote(id)}` +
+    `${linePrefix(level, timeMs)},"msg":"connection","id":${typeof id === 'number' ? id : quoteText(id)}` +
     `,"client":"${client}"${peer === undefined ? '' : `,"peer":"${peer}"`}` +
-    `,"listener":${quoteConfigured(summary.listener)},"sni":${sni === null ? 'null' : quote(sni)}` +
+    `,"listener":${quoteConfigured(summary.listener)},"sni":${sni === null ? 'null' : quoteText(sni)}` +
     `,"route":${quoteConfigured(summary.route)},"backend":${quoteConfigured(summary.backend)}` +
     `,"bytes_in":${summary.bytesIn},"bytes_out":${summary.bytesOut}` +
     `,"duration_ms":${Math.round(summary.durationMs)}` +
     `,"verdict":"${summary.verdict}","reason":"${summary.reason}"` +
     (rule === null ? '' : `,"rule":${quoteConfigured(rule)}`) +
-    `${detail === undefined ? '' : `,"detail":${quote(detail)}`}}\n`
+    `${detail === undefined ? '' : `,"detail":${quoteText(detail)}`}}\n`
   );
-}
-
-/** A character that cannot stand in JSON text as it is, or may not reach a terminal. */
-const notPlain = /[^ !#-[\]-~]/;
-
-/** The length that escapeText would not cut. */
-const plainCharactersMax = 256;
-
-function quote(text: string): string {
-  if (text.length <= plainCharactersMax && !notPlain.test(text)) return `"${text}"`;
-  return escapeJson(JSON.stringify(escapeText(text)));
-}
-
-/** Listeners, routes and backends recur on every line: a look-up costs half of looking at the characters. */
-const quotedTexts = new Map<string | null, string>([[null, 'null']]);
-const quotedTextsMax = 4096;
-
-function quoteConfigured(text: string | null): string {
-  let quoted = quotedTexts.get(text);
-  if (quoted === undefined) {
-    if (quotedTexts.size >= quotedTextsMax) {
-      quotedTexts.clear();
-      quotedTexts.set(null, 'null');
-    }
-    quoted = text === null ? 'null' : quote(text);
-    quotedTexts.set(text, quoted);
-  }
-  return quoted;
 }
