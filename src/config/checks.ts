@@ -11,7 +11,7 @@ import type { Environment } from './environment.ts';
 import { checkFirewall } from './firewall-checks.ts';
 import type { Directory } from './kinds.ts';
 import { checkListeners } from './listener-checks.ts';
-import { formatDuration } from '../core/quantity.ts';
+import { formatDuration, formatSize } from '../core/quantity.ts';
 import { isTable, readTable } from './reader.ts';
 import type { Reading } from './reader.ts';
 import { Report } from './report.ts';
@@ -42,6 +42,7 @@ export function readChecked<const F extends Fields>(
 /** Every rule of the file. */
 export function checkValues(values: Values, context: CheckContext): void {
   checkTimeouts(values, context.report);
+  checkSizes(values, context.report);
   checkAdmin(values, context);
   checkTraffic(values, context);
 }
@@ -49,6 +50,13 @@ export function checkValues(values: Values, context: CheckContext): void {
 export function checkTraffic(values: Pick<Values, 'firewall' | 'listeners'>, context: CheckContext): void {
   checkListeners(values, context);
   checkFirewall(values, context);
+}
+
+function checkSizes({ http }: Values, report: Report): void {
+  const { target_bytes_max: target, head_bytes_max: head } = http;
+  if (target === undefined || head === undefined || target <= head) return;
+  const expected = `at most head_bytes_max, which is ${formatSize(head)} and holds before it`;
+  report.warning('limit-order', ['http', 'target_bytes_max'], expected, formatSize(target));
 }
 
 function checkTimeouts({ server }: Values, report: Report): void {

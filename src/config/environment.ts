@@ -38,7 +38,8 @@ export function* leaves(fields: Fields, path: Path = []): Generator<Leaf> {
     const here = [...path, name];
     if (node.form === 'section') yield* leaves(node.fields, here);
     else if (node.form === 'rows') yield* leaves(node.fields, [...here, 0]);
-    else yield { path: here, node };
+    // No variable could name the keys of a table that the operator chooses.
+    else if (node.form !== 'entries') yield { path: here, node };
   }
 }
 

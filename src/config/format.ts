@@ -1,6 +1,7 @@
 /** Prints traffic settings as a TOML file. What has its default is left out; loading the text gives the same settings. */
 
 import { formatEndpoint } from '../model/endpoint.ts';
+import type { HeaderRules } from '../model/http-settings.ts';
 import type {
   FirewallSettings,
   ListenerSettings,
@@ -50,9 +51,12 @@ function isSingleAddress(cidr: string): boolean {
 }
 
 function formatListener(listener: ListenerSettings): Block[] {
-  const { defaultBackend } = listener;
+  const { defaultBackend, protocol } = listener;
   const pairs = formatPairs('', {
     addr: listener.name,
+    protocol: protocol === 'tls' ? null : protocol,
+    redirect_https: listener.redirectHttps,
+    trusted_proxies: listener.trustedProxies,
     proxy_protocol: listener.proxyProtocol,
     proxy_protocol_from: listener.proxyProtocolFrom,
     max_connections: listener.maxConnections,
@@ -62,16 +66,50 @@ function formatListener(listener: ListenerSettings): Block[] {
 }
 
 function formatRoute(route: RouteSettings): Block[] {
+  const { tls, backendTls } = route;
   const pairs = formatPairs('  ', {
     hostname: route.hostname,
+    path_prefix: route.pathPrefix || null,
     mode: route.mode === 'l4' ? null : route.mode,
     backend: formatEndpoint(route.backend),
     send_proxy_protocol: route.sendProxyProtocol,
-    tls_cert: route.tls && route.tls.cert,
-    tls_key: route.tls && route.tls.key,
-    backend_tls: route.backendTls !== null,
+    tls_cert: tls && tls.cert,
+    tls_key: tls && tls.key,
+    client_ca: tls && tls.clientCa,
+    client_auth: tls === null || tls.clientAuth === 'none' ? null : tls.clientAuth,
+    tls_min_version: tls === null || tls.minVersion === '1.2' ? null : tls.minVersion,
+    backend_protocol: route.backendProtocol === 'h2c' ? null : route.backendProtocol,
+    backend_tls: backendTls !== null,
+    backend_ca: backendTls && backendTls.ca,
+    backend_server_name: backendTls && backendTls.serverName,
+    backend_insecure: backendTls !== null && backendTls.insecure,
+    forwarded: route.forwarded,
   });
-  return [['  [[listeners.routes]]', ...pairs], ...route.policies.map(formatPolicy)];
+  const headers = [
+    ...formatHeaders('request_headers', route.requestHeaders),
+    ...formatHeaders('response_headers', route.responseHeaders),
+  ];
+  return [['  [[listeners.routes]]', ...pairs, ...headers], ...route.policies.map(formatPolicy)];
+}
+
+/** One line, for a table of its own would end the route's. */
+function formatHeaders(name: string, { remove, set, add }: HeaderRules): string[] {
+  const parts = [
+    ...(remove.length === 0 ? [] : [`remove = [${remove.map(formatScalar).join(', ')}]`]),
+    ...(set.length === 0 ? [] : [`set = ${formatFields(set)}`]),
+    ...(add.length === 0 ? [] : [`add = ${formatFields(add)}`]),
+  ];
+  return parts.length === 0 ? [] : [`  ${name} = { ${parts.join(', ')} }`];
+}
+
+/** `{ "x-a" = "1", "x-b" = ["2", "3"] }` */
+function formatFields(fields: HeaderRules['add']): string {
+  const byName = Map.groupBy(fields, ([name]) => name);
+  const items = [...byName].map(([name, same]) => {
+    const values = same.map(([, value]) => formatScalar(value));
+    return `${formatScalar(name)} = ${values.length === 1 ? values[0]! : `[${values.join(', ')}]`}`;
+  });
+  return `{ ${items.join(', ')} }`;
 }
 
 function formatPolicy({ type, value }: PolicySettings): Block {

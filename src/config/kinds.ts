@@ -6,6 +6,8 @@
 import { isAbsolute, resolve } from 'node:path';
 import { formatHostPattern, parseHostPattern } from '../core/hostname.ts';
 import { formatCidr, formatIp, parseCidr, parseIp } from '../core/ip.ts';
+import { canonicalPrefix, normalisePath, pathPrefixFault } from '../model/path-prefix.ts';
+import { isToken } from '../model/policy-value.ts';
 import type { AdminAddress, EndpointAddress, ListenAddress, SecretReference } from '../model/settings.ts';
 import { parseAdminAddress, parseEndpoint, parseListenAddress, toAscii } from './address.ts';
 import { countries } from './countries.ts';
@@ -185,6 +187,43 @@ export function hostPattern(): Kind<string> {
       value.startsWith('*.') ? `*.${toAscii(value.slice(2))}` : toAscii(value),
     );
     return pattern.kind === 'refused' ? new Refusal(pattern.reason) : formatHostPattern(pattern);
+  });
+}
+
+/** `app.example.com`, normalised; no wildcard. */
+export function hostName(): Kind<string> {
+  return text('hostname', 'a hostname such as "app.example.com"', (value) => {
+    const pattern = parseHostPattern(toAscii(value));
+    if (pattern.kind === 'refused') return new Refusal(pattern.reason);
+    return pattern.kind === 'exact' ? pattern.name : new Refusal('is a pattern');
+  });
+}
+
+/** Canonical: without a slash at its end, so `/` is empty. */
+export function pathPrefix(): Kind<string> {
+  return text('path', 'a path such as "/api"', (value) => {
+    const prefix = canonicalPrefix(value);
+    const fault = prefix === '' && value === '/' ? null : pathPrefixFault(prefix);
+    if (fault === null) return prefix;
+    const meant = canonicalPrefix(normalisePath(value.startsWith('/') ? value : `/${value}`));
+    const isRight = meant !== prefix && pathPrefixFault(meant) === null;
+    return new Refusal(`is none that ${fault}`, isRight ? meant : null);
+  });
+}
+
+/** In lower case. */
+export function headerName(): Kind<string> {
+  return text('header name', 'the name of a header such as "x-api-key"', (value) => {
+    return isToken(value) && value.length <= 256 ? value.toLowerCase() : plainRefusal;
+  });
+}
+
+/** RFC 9110 §5.5, without bytes beyond ASCII: nobody agrees on what those mean. May be empty. */
+export function headerValue(): Kind<string> {
+  const expected =
+    'the value of a header: printable ASCII, at most 8192 characters, without spaces around it';
+  return text('header value', expected, (value) => {
+    return value.length <= 8192 && /^(?:[!-~](?:[\t -~]*[!-~])?)?$/.test(value) ? value : plainRefusal;
   });
 }
 

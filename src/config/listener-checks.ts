@@ -1,13 +1,16 @@
 /** Rules of listeners and their routes: one owner for each address and each name, and no open door for PROXY headers. */
 
+import { formatEndpoint } from '../model/endpoint.ts';
 import type { EndpointAddress, ListenAddress } from '../model/settings.ts';
 import { containsHost, formatListenAddress, isLoopbackHost, overlap } from './address.ts';
 import type { CheckContext, RawAt } from './check-context.ts';
+import { checkHostnames } from './hostname-checks.ts';
+import { parsedOf } from './policy-values.ts';
 import { formatPath, quote } from './problem.ts';
 import type { Path } from './problem.ts';
 import { checkDuplicates } from './report.ts';
 import type { Report } from './report.ts';
-import { checkModes, checkRoute } from './route-checks.ts';
+import { checkRoute } from './route-checks.ts';
 import type { Values } from './schema.ts';
 
 type Listener = Values['listeners'][number];
@@ -22,11 +25,13 @@ export function checkListener(listener: Listener, path: Path, context: CheckCont
   const { rawAt, report } = context;
   checkProxyProtocol(listener, path, rawAt, report);
   checkDuplicates(listener.proxy_protocol_from, [...path, 'proxy_protocol_from'], report);
-  checkHostnames(listener, path, report);
+  checkProtocol(listener, path, report);
+  checkTrust(listener, path, report);
+  checkHostnames(listener.routes, [...path, 'routes'], report);
   checkLoops(listener, path, report);
   checkUse(listener, path, rawAt, report);
-  listener.routes.forEach((route, index) => checkRoute(route, [...path, 'routes', index], context));
-  checkModes(listener.routes, [...path, 'routes'], report);
+  const { protocol } = listener;
+  listener.routes.forEach((route, index) => checkRoute(route, [...path, 'routes', index], context, protocol));
 }
 
 interface Placed {
@@ -73,20 +78,53 @@ function checkProxyProtocol(listener: Listener, path: Path, rawAt: RawAt, report
   report.error('proxy-protocol-open', [...path, 'proxy_protocol'], expected, 'none');
 }
 
-function checkHostnames({ routes }: Listener, path: Path, report: Report): void {
-  if (new Set(routes.map(({ hostname }) => hostname)).size === routes.length) return;
-  const seen = new Map<string, number>();
-  routes.forEach(({ hostname }, index) => {
-    if (hostname === undefined) return;
-    const first = seen.get(hostname);
-    if (first === undefined) {
-      seen.set(hostname, index);
-      return;
-    }
-    const expected = `a hostname that no other route of the listener has: ${formatPath([...path, 'routes', first])} has it`;
-    report.error('hostname-duplicate', [...path, 'routes', index, 'hostname'], expected, quote(hostname));
+/** What plain HTTP needs, and what it makes useless. */
+function checkProtocol(listener: Listener, path: Path, report: Report): void {
+  const { protocol, routes, redirect_https: redirects, default_backend: fallback } = listener;
+  if (protocol === 'tls' && redirects === true) {
+    const expected = 'protocol = "http" or "auto" beside it: as it is, nobody without TLS is answered';
+    report.error('redirect-unused', [...path, 'redirect_https'], expected, '"tls"');
+  }
+  if (protocol !== 'http') return;
+  routes.forEach(({ mode }, index) => {
+    if (mode !== 'l4') return;
+    const expected = 'mode = "l7": the listener has protocol = "http", so there is no TLS to relay';
+    report.error('mode-misplaced', [...path, 'routes', index, 'mode'], expected, '"l4"');
+  });
+  if (fallback !== null && fallback !== undefined) {
+    const expected = 'none on a listener with protocol = "http": it relays TLS as it is, and there is none';
+    report.error('mode-misplaced', [...path, 'default_backend'], expected, quote(formatEndpoint(fallback)));
+  }
+  if (redirects !== true || routes.length === 0) return;
+  const expected =
+    'no routes beside it: with protocol = "http" every request is redirected, and none is routed';
+  report.warning('redirect-unused', [...path, 'redirect_https'], expected, 'true');
+}
+
+function checkTrust(listener: Listener, path: Path, report: Report): void {
+  const { trusted_proxies: trusted, routes } = listener;
+  checkDuplicates(trusted, [...path, 'trusted_proxies'], report);
+  trusted.forEach((network, index) => {
+    if (network === undefined || !network.endsWith('/0')) return;
+    const expected = 'the networks of the proxies in front: as it is, every client may claim any address';
+    report.warning('proxies-all', [...path, 'trusted_proxies', index], expected, quote(network));
+  });
+  if (trusted.length > 0) return;
+  routes.forEach(({ policies }, route) => {
+    policies.forEach((policy, index) => {
+      if (policy.type !== 'rate_limit') return;
+      const parsed = parsedOf(policy);
+      if (parsed?.type !== 'rate_limit' || parsed.header === null || !forgeable.has(parsed.header)) return;
+      const expected =
+        'trusted_proxies on the listener: as it is, every client writes this header as it likes';
+      const here = [...path, 'routes', route, 'policies', index, 'value'];
+      report.warning('rate-key-forged', here, expected, quote(policy.value));
+    });
   });
 }
+
+/** Headers by which proxies in front name the client. */
+const forgeable: ReadonlySet<string> = new Set(['forwarded', 'x-forwarded-for', 'x-real-ip']);
 
 function checkLoops({ addr, default_backend: fallback, routes }: Listener, path: Path, report: Report): void {
   if (addr === undefined) return;
@@ -109,7 +147,13 @@ function reaches(backend: EndpointAddress, { host, port }: ListenAddress): boole
 
 function checkUse(listener: Listener, path: Path, rawAt: RawAt, report: Report): void {
   const routes = rawAt([...path, 'routes']) ?? [];
-  if (listener.default_backend !== null || !Array.isArray(routes) || routes.length > 0) return;
+  if (
+    listener.default_backend !== null ||
+    listener.redirect_https === true ||
+    !Array.isArray(routes) ||
+    routes.length > 0
+  )
+    return;
   const expected = 'routes or a default_backend: as it is, every connection will be refused';
   report.warning('listener-useless', path, expected, 'neither');
 }

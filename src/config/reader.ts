@@ -7,7 +7,7 @@ import { Refusal } from './kinds.ts';
 import type { Directory, Kind } from './kinds.ts';
 import { quote } from './problem.ts';
 import type { Finding, Path } from './problem.ts';
-import type { Fields, List, Node, ReadFields, Rows, Setting } from './schema.ts';
+import type { Entries, Fields, List, Node, ReadEntry, ReadFields, Rows, Setting } from './schema-nodes.ts';
 import { nearestName } from './suggestion.ts';
 
 export interface Reading<F extends Fields> {
@@ -60,6 +60,8 @@ class Reader {
         return this.#setting(node, raw, isTablePresent);
       case 'list':
         return this.#list(node, raw);
+      case 'entries':
+        return this.#entries(node, raw);
       case 'section':
         return this.table(node.fields, raw ?? undefined);
       case 'rows':
@@ -76,7 +78,7 @@ class Reader {
     return undefined;
   }
 
-  #value({ kind }: { readonly kind: Kind<unknown> }, raw: unknown): unknown {
+  #value<T>({ kind }: { readonly kind: Kind<T> }, raw: unknown): T | undefined {
     const value = kind.read(raw, this.#directory);
     if (!(value instanceof Refusal)) return value;
     const found = quote(raw) + (value.fault === null ? '' : `, which ${value.fault}`);
@@ -97,6 +99,26 @@ class Reader {
       this.#path.pop();
       return value;
     });
+  }
+
+  #entries(node: Entries, raw: unknown): readonly ReadEntry[] {
+    if (raw === undefined || raw === null) return [];
+    const each = node.isRepeatable ? `${node.kind.expected}, or a list of such` : node.kind.expected;
+    if (!isTable(raw)) {
+      this.#refuse(`a table of names, each with ${each}`, raw);
+      return [];
+    }
+    const read: ReadEntry[] = [];
+    for (const [name, value] of Object.entries(raw)) {
+      this.#path.push(name);
+      const key = this.#value({ kind: node.keyKind }, name);
+      const isList = node.isRepeatable && Array.isArray(value);
+      for (const item of isList ? (value as unknown[]) : [value]) read.push([key, this.#value(node, item)]);
+      this.#path.pop();
+    }
+    if (read.length <= node.countMax) return read;
+    this.#note('list-oversized', `at most ${node.countMax}`, `${read.length}`);
+    return [];
   }
 
   #rows(node: Rows<Fields>, raw: unknown, isTablePresent: boolean): readonly unknown[] {

@@ -6,8 +6,14 @@ export class Report {
   readonly findings: Finding[] = [];
 
   /** `expected` completes "expected …", `found` completes "found …". */
-  error(code: ProblemCode, path: Path, expected: string, found: string | null): void {
-    this.findings.push({ severity: 'error', code, path, at: 'value', expected, found, suggestion: null });
+  error(
+    code: ProblemCode,
+    path: Path,
+    expected: string,
+    found: string | null,
+    suggestion: string | null = null,
+  ): void {
+    this.findings.push({ severity: 'error', code, path, at: 'value', expected, found, suggestion });
   }
 
   warning(code: ProblemCode, path: Path, expected: string, found: string | null): void {

@@ -1,7 +1,7 @@
 /**
  * Reads one row, or the whole traffic configuration, that came through the admin API instead of a file: plain objects
  * with the file's key names, the same schema, the same checks, the same sentences. What holds between a row and those
- * that are there already (a hostname twice, a country without a database) is not seen here.
+ * that are there already (a hostname twice, what the listener speaks, a country without a database) is not seen here.
  */
 
 import type { FirewallRule } from '../model/change.ts';
@@ -21,7 +21,8 @@ import type { Directory } from './kinds.ts';
 import { checkListener } from './listener-checks.ts';
 import { formatPath, problemsMax, sentence } from './problem.ts';
 import type { Finding, Problem } from './problem.ts';
-import { checkMode, checkPolicy, checkRoute } from './route-checks.ts';
+import { checkPolicy } from './policy-values.ts';
+import { checkRoute } from './route-checks.ts';
 import { isTable } from './reader.ts';
 import { firewallRuleFields, firewallRuleTypes, schema } from './schema.ts';
 import type { Fields, ReadFields } from './schema.ts';
@@ -60,10 +61,8 @@ export function readRoute(
   directory: Directory,
   environment: Environment = process.env,
 ): RowReading<RouteSettings> {
-  const check = (values: ReadFields<typeof routes.fields>, context: CheckContext): void => {
-    checkRoute(values, [], context);
-    checkMode(values, [], context.report);
-  };
+  const check = (values: ReadFields<typeof routes.fields>, context: CheckContext): void =>
+    checkRoute(values, [], context, undefined);
   return readRow(routes.fields, raw, { directory, environment }, check, toRoute);
 }
 

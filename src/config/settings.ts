@@ -4,9 +4,14 @@ import { assert } from '../core/errors.ts';
 import { formatCidr, hostCidr, parseIp } from '../core/ip.ts';
 import type { FirewallRule } from '../model/change.ts';
 import { formatEndpoint } from '../model/endpoint.ts';
-import { httpDefaults } from '../model/http-settings.ts';
-import type { RouteTlsSettings } from '../model/http-settings.ts';
-import { listenerDefaults, routeDefaults } from '../model/settings.ts';
+import { noHeaderRules } from '../model/http-settings.ts';
+import type {
+  BackendTlsSettings,
+  HeaderRules,
+  HttpSettings,
+  RouteTlsSettings,
+} from '../model/http-settings.ts';
+import { formatPolicy, parsePolicy } from '../model/policy-value.ts';
 import type {
   AdminSettings,
   EndpointAddress,
@@ -20,7 +25,7 @@ import type {
   TrafficSettings,
 } from '../model/settings.ts';
 import { formatListenAddress } from './address.ts';
-import type { ReadFields, Values, firewallRuleFields } from './schema.ts';
+import type { ReadEntry, ReadFields, Values, firewallRuleFields } from './schema.ts';
 
 type RouteValues = Values['listeners'][number]['routes'][number];
 type PolicyValues = RouteValues['policies'][number];
@@ -28,11 +33,11 @@ type RateLimitValues = Pick<Values['firewall'], 'rate_limit' | 'rate_window'>;
 
 /** `cores` is what `workers = "auto"` stands for. */
 export function toSettings(values: Values, cores: number): Settings {
-  const { server, log, database, admin } = values;
+  const { server, http, log, database, admin } = values;
   return {
     process: {
       server: toServer(server, cores),
-      http: httpDefaults,
+      http: toHttp(http),
       log: { level: known(log.level), format: known(log.format) },
       database: { path: known(database.path) },
       admin: toAdmin(admin),
@@ -58,6 +63,27 @@ function toServer(server: Values['server'], cores: number): ServerSettings {
   };
 }
 
+function toHttp(http: Values['http']): HttpSettings {
+  return {
+    tlsHandshakeTimeoutMs: known(http.tls_handshake_timeout),
+    headTimeoutMs: known(http.head_timeout),
+    bodyIdleTimeoutMs: known(http.body_idle_timeout),
+    bodyRateMin: known(http.body_rate_min),
+    responseTimeoutMs: known(http.response_timeout),
+    keepAliveTimeoutMs: known(http.keep_alive_timeout),
+    upstreamIdleTimeoutMs: known(http.upstream_idle_timeout),
+    tunnelIdleTimeoutMs: known(http.tunnel_idle_timeout),
+    headBytesMax: known(http.head_bytes_max),
+    headerCountMax: known(http.header_count_max),
+    targetBytesMax: known(http.target_bytes_max),
+    pipelinedMax: known(http.pipelined_max),
+    streamsMax: known(http.streams_max),
+    handshakesMax: known(http.handshakes_max),
+    upstreamConnectionsMax: known(http.upstream_connections_max),
+    upstreamWaitingMax: known(http.upstream_waiting_max),
+  };
+}
+
 function toAdmin(admin: Values['admin']): AdminSettings {
   return {
     address: known(admin.grpc_addr),
@@ -72,12 +98,15 @@ export function toListener(listener: Values['listeners'][number]): ListenerSetti
   const address = known(listener.addr);
   const share = backendSharer();
   return {
-    ...listenerDefaults,
+    kind: 'ingress',
     name: formatListenAddress(address),
     address,
     proxyProtocol: known(listener.proxy_protocol),
     proxyProtocolFrom: unique(listener.proxy_protocol_from),
     maxConnections: known(listener.max_connections),
+    protocol: known(listener.protocol),
+    redirectHttps: known(listener.redirect_https),
+    trustedProxies: unique(listener.trusted_proxies),
     defaultBackend: known(listener.default_backend),
     routes: listener.routes.map((route) => toRoute(route, share)),
   };
@@ -102,28 +131,58 @@ const noPolicies: readonly PolicySettings[] = [];
 
 export function toRoute(route: RouteValues, share = (backend: EndpointAddress) => backend): RouteSettings {
   return {
-    ...routeDefaults,
     hostname: known(route.hostname),
+    pathPrefix: known(route.path_prefix) ?? '',
     mode: known(route.mode),
     backend: share(known(route.backend)),
     sendProxyProtocol: known(route.send_proxy_protocol),
-    tls: toTls(route),
-    backendTls: known(route.backend_tls) ? { ca: null, serverName: null, insecure: false } : null,
+    tls: tlsOf(route),
+    backendProtocol: known(route.backend_protocol),
+    backendTls: toBackendTls(route),
+    forwarded: known(route.forwarded),
+    requestHeaders: toHeaderRules(route.request_headers),
+    responseHeaders: toHeaderRules(route.response_headers),
     policies: route.policies.length === 0 ? noPolicies : route.policies.map(toPolicy),
   };
 }
 
-function toTls(route: RouteValues): RouteTlsSettings | null {
+/** Null without a certificate. */
+export function tlsOf(
+  route: Pick<RouteValues, 'tls_cert' | 'tls_key' | 'client_ca' | 'client_auth' | 'tls_min_version'>,
+): RouteTlsSettings | null {
   const cert = known(route.tls_cert);
   const key = known(route.tls_key);
   if (cert === null || key === null) return null;
-  return { cert, key, clientCa: null, clientAuth: 'none', minVersion: '1.2' };
+  return {
+    cert,
+    key,
+    clientCa: known(route.client_ca),
+    clientAuth: known(route.client_auth),
+    minVersion: known(route.tls_min_version),
+  };
 }
 
-/** Header names are compared in lower case. */
+function toBackendTls(route: RouteValues): BackendTlsSettings | null {
+  if (!known(route.backend_tls)) return null;
+  return {
+    ca: known(route.backend_ca),
+    serverName: known(route.backend_server_name),
+    insecure: known(route.backend_insecure),
+  };
+}
+
+/** Most routes have none; they share those. */
+function toHeaderRules({ remove, set, add }: RouteValues['request_headers']): HeaderRules {
+  if (remove.length + set.length + add.length === 0) return noHeaderRules;
+  const pairs = (read: readonly ReadEntry[]): [string, string][] =>
+    read.map(([name, value]) => [known(name), known(value)]);
+  return { remove: unique(remove), set: pairs(set), add: pairs(add) };
+}
+
 export function toPolicy({ type, value }: PolicyValues): PolicySettings {
-  const text = known(value);
-  return { type: known(type), value: type === 'require_header' ? text.toLowerCase() : text };
+  const parsed = parsePolicy(known(type), known(value));
+  assert(parsed.type !== 'fault', 'a refused policy reached the settings');
+  return { type: parsed.type, value: formatPolicy(parsed) };
 }
 
 export function toRateLimit(values: RateLimitValues): RateLimitSettings | null {
