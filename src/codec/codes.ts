@@ -30,4 +30,10 @@ export const codecCodes = {
   versionRefused: 'version-refused',
   /** A response that breaks the specification. */
   upstreamMalformed: 'upstream-malformed',
+  /** A peer that breaks HTTP/2 or its header compression: the connection is lost. */
+  http2ProtocolError: 'http2-protocol-error',
+  /** A peer that crosses a limit which keeps HTTP/2 from being abused. */
+  http2Abuse: 'http2-abuse',
+  /** Bytes that SOCKS5 does not have at that place. */
+  socksMalformed: 'socks-malformed',
 } as const;

@@ -199,6 +199,44 @@ export const reasons = {
   },
   'dial-failed': { outcome: 'failed', meaning: 'The backend could not be dialled for another reason.' },
   'client-gone': { outcome: 'failed', meaning: 'The client left while the backend was being dialled.' },
+  // --- egress: what may not leave, and why ---
+  'host-blacklisted': { outcome: 'refused', meaning: 'The blacklist names the target (403).' },
+  'host-blocked': { outcome: 'refused', meaning: 'No rule allows the target and default_policy is BLOCK (403).' },
+  'port-denied': {
+    outcome: 'refused',
+    meaning: 'The port of the target is not among connect_ports and no rule adds it (403).',
+  },
+  'address-denied': {
+    outcome: 'refused',
+    meaning: 'The target is, or resolves to, an address behind the proxy that nobody may reach through it (403).',
+  },
+  'sni-mismatch': {
+    outcome: 'refused',
+    meaning: 'The tunnel did not begin with a ClientHello that names its target.',
+  },
+  'proxy-auth-required': {
+    outcome: 'refused',
+    meaning: 'The client showed no credentials of the proxy, or wrong ones (407).',
+  },
+  'client-denied': {
+    outcome: 'refused',
+    meaning: 'The client is outside allowed_clients and has no credentials (403).',
+  },
+  'target-malformed': { outcome: 'refused', meaning: 'The target is not one host and port (400).' },
+  'target-missing': {
+    outcome: 'refused',
+    meaning: 'The request names a path and no host: it was meant for a server, not a proxy (400).',
+  },
+  'socks-malformed': { outcome: 'refused', meaning: 'The first bytes broke SOCKS5.' },
+  'socks-refused': { outcome: 'refused', meaning: 'A SOCKS5 command other than CONNECT.' },
+  'authority-unavailable': {
+    outcome: 'failed',
+    meaning: 'There is no CA to sign a certificate with, so that HTTPS can only pass through (502).',
+  },
+  'parent-failed': {
+    outcome: 'failed',
+    meaning: 'The parent proxy refused the target, or answered something else than its protocol (502).',
+  },
   'internal-error': {
     outcome: 'failed',
     meaning: 'A fault of Portcullis itself; the log line before carries its stack.',
