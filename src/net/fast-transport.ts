@@ -76,10 +76,10 @@ export class FastTransport implements Transport {
   }
 }
 
-class HandleChannel implements Channel {
+export class HandleChannel implements Channel {
   sink: ChannelSink = deafSink;
   isClosed = false;
-  readonly #transport: FastTransport;
+  readonly transport: FastTransport;
   readonly #handle: Handle;
   #fd: number;
   #isReading = false;
@@ -87,7 +87,7 @@ class HandleChannel implements Channel {
   #writesQueued = 0;
 
   constructor(transport: FastTransport, handle: Handle) {
-    this.#transport = transport;
+    this.transport = transport;
     this.#handle = handle;
     this.#fd = handle.fd;
     handle.channel = this;
@@ -100,19 +100,19 @@ class HandleChannel implements Channel {
   }
 
   peer(): Endpoint | undefined {
-    return this.isClosed ? undefined : this.#transport.native.endpoint(this.#fd, true);
+    return this.isClosed ? undefined : this.transport.native.endpoint(this.#fd, true);
   }
 
   local(): Endpoint | undefined {
-    return this.isClosed ? undefined : this.#transport.native.endpoint(this.#fd, false);
+    return this.isClosed ? undefined : this.transport.native.endpoint(this.#fd, false);
   }
 
   write(bytes: HostBytes): boolean {
     if (this.isClosed) return true;
-    const native = this.#transport.native;
+    const native = this.transport.native;
     if (bytes.buffer !== native.shared.buffer) return this.#enqueue(bytes);
     if (bytes.length <= stringBytesMax) {
-      const request = this.#transport.takeRequest();
+      const request = this.transport.takeRequest();
       return this.#finish(request, this.#handle.writeLatin1String(request, bytes.latin1Slice()));
     }
     let sent = 0;
@@ -127,7 +127,7 @@ class HandleChannel implements Channel {
 
   writeLatin1(text: string): boolean {
     if (this.isClosed) return true;
-    const request = this.#transport.takeRequest();
+    const request = this.transport.takeRequest();
     return this.#finish(request, this.#handle.writeLatin1String(request, text));
   }
 
@@ -146,10 +146,10 @@ class HandleChannel implements Channel {
   halfClose(): void {
     if (this.isClosed) return;
     if (this.#writesQueued === 0) {
-      this.#transport.native.shutdownWrite(this.#fd);
+      this.transport.native.shutdownWrite(this.#fd);
       return;
     }
-    const request = this.#transport.native.newShutdown();
+    const request = this.transport.native.newShutdown();
     request.oncomplete = ignore;
     this.#handle.shutdown(request);
   }
@@ -164,12 +164,21 @@ class HandleChannel implements Channel {
     if (this.#handle.reset === undefined || this.#handle.reset() !== 0) this.#handle.close();
   }
 
+  /**
+   * Lets go of the handle, for TLS to be put on it: this channel is closed from here on, the connection is not.
+   * Undefined when it is closed already. Only of a channel that is not backlogged.
+   */
+  takeHandle(): Handle | undefined {
+    this.pause();
+    return this.#release() ? this.#handle : undefined;
+  }
+
   /** The handle read into the shared buffer, came to the end, or failed. */
   onRead(): void {
-    const status = this.#transport.native.readBytesOrError();
+    const status = this.transport.native.readBytesOrError();
     const sink = this.sink;
     try {
-      if (status > 0) sink.onData(this, this.#transport.view(status));
+      if (status > 0) sink.onData(this, this.transport.view(status));
       else if (status === endOfFile) this.#onEnd();
       else if (status < 0) this.#fail(status);
     } catch (error) {
@@ -197,15 +206,15 @@ class HandleChannel implements Channel {
 
   /** Gives memory that stays unchanged to libuv, which writes now what it can. */
   #enqueue(bytes: HostBytes): boolean {
-    const request = this.#transport.takeRequest();
+    const request = this.transport.takeRequest();
     request.held = bytes;
     return this.#finish(request, this.#handle.writeBuffer(request, bytes));
   }
 
   /** After a write of the handle. True when nothing of it waits: the request is free again then. */
   #finish(request: WriteRequest, status: number): boolean {
-    if (status === 0 && !this.#transport.native.lastWriteWasAsync()) {
-      this.#transport.returnRequest(request);
+    if (status === 0 && !this.transport.native.lastWriteWasAsync()) {
+      this.transport.returnRequest(request);
       return true;
     }
     this.#writesQueued++;
@@ -218,7 +227,7 @@ class HandleChannel implements Channel {
   #fail(status: number): void {
     const sink = this.sink;
     if (this.#release()) this.#handle.close();
-    sink.onError(this, this.#transport.native.errorName(status));
+    sink.onError(this, this.transport.native.errorName(status));
   }
 
   /** True for the first caller, who closes the handle. From here on the descriptor may belong to somebody else. */

@@ -1,15 +1,17 @@
 /**
  * Everything that Portcullis uses and Node does not promise, in this one file.
  *
- * Two things: libuv's TCP and pipe handles without a `net.Socket` around them (`process.binding`), and three
- * system calls on their descriptors (`node:ffi`). `loadNative` tries each piece once at start; when one is
- * missing or behaves differently, it answers why, and the public transport serves instead.
+ * Three things: libuv's TCP and pipe handles without a `net.Socket` around them, TLS on such a handle without a
+ * `TLSSocket` around it (both `process.binding`), and system calls on their descriptors (`node:ffi`). `loadNative`
+ * tries each piece once at start; when one is missing or behaves differently, it answers why, and the public
+ * transport serves instead. Without the TLS piece alone, TLS takes the public way on the fast sockets.
  *
  * Why `send` by FFI rather than the handle's own write: all sockets of a worker read into one shared buffer.
  * A handle's write that can not finish keeps pointing into that buffer until the kernel has room, while the next
  * read overwrites it. `send` answers how much the kernel took, so that only the rest is copied out. Short pieces
  * go as strings, which the handle copies by itself where it must (docs/decisions/0001-fast-sockets.md).
  */
+import type { SecureContext } from 'node:tls';
 import { getSystemErrorName } from 'node:util';
 import type { HostBytes } from '../core/bytes.ts';
 import { bytesToIp, type IpAddress } from '../core/ip.ts';
@@ -37,6 +39,48 @@ export interface Handle {
   setNoDelay?(on: boolean): number;
   connect(request: ConnectRequest, address: string, port?: number): number;
   connect6?(request: ConnectRequest, address: string, port: number): number;
+}
+
+/**
+ * OpenSSL on a handle (Node's TLSWrap): ciphertext goes between the two in C++, plaintext comes and goes here.
+ *
+ * Two of its rules end the process when broken, so `tls-handle-channel.ts` keeps them: one write at a time, also
+ * when the kernel took it at once (`oncomplete` comes in the check phase of the loop), and no `destroySSL` from
+ * inside one of its callbacks.
+ */
+export interface TlsHandle {
+  onread: () => void;
+  onerror: (error: NodeJS.ErrnoException) => void;
+  onhandshakestart: () => void;
+  onhandshakedone: () => void;
+  onnewsession: (id: Buffer, session: Buffer) => void;
+  /** Ours: the channel that owns the handle. */
+  channel: unknown;
+  useUserBuffer(buffer: Uint8Array): void;
+  readStart(): number;
+  readStop(): number;
+  /** Takes ciphertext as if it had been read. */
+  receive(bytes: Uint8Array): void;
+  /** Begins a client's handshake. */
+  start(): void;
+  writeBuffer(request: WriteRequest, bytes: Uint8Array): number;
+  writeLatin1String(request: WriteRequest, text: string): number;
+  shutdown(request: ShutdownRequest): number;
+  destroySSL(): void;
+  /** A server's own list, or what a client offers, in the form of the wire. */
+  setALPNProtocols(wire: Uint8Array): void;
+  setServername(name: string): void;
+  setSession(session: Buffer): void;
+  enableSessionCallbacks(): void;
+  setVerifyMode(requestsCertificate: boolean, demandsCertificate: boolean): void;
+  getALPNNegotiatedProtocol(): string | false | undefined;
+  getProtocol(): string;
+  getCipher(): { readonly name: string };
+  isSessionReused(): boolean;
+  hasPeerCertificate(): boolean;
+  verifyError(): NodeJS.ErrnoException | null;
+  /** `raw` is the certificate in DER; absent without a certificate. */
+  getPeerCertificate(isDetailed: boolean): { readonly raw?: Buffer } | undefined;
 }
 
 export interface WriteRequest {
@@ -70,6 +114,8 @@ export interface Native {
   newPipeConnect(): ConnectRequest;
   newWrite(): WriteRequest;
   newShutdown(): ShutdownRequest;
+  /** Puts TLS on a handle; undefined when this Node.js can not. From then on the handle is only closed or reset. */
+  readonly wrapTls: ((handle: Handle, context: SecureContext, isServer: boolean) => TlsHandle) | undefined;
   /** Sends bytes of the shared buffer. Answers how many the kernel took, or -1. */
   sendShared(fd: number, offset: number, length: number): number;
   /** Ends the writing direction at once. Answers 0 or -1. */
@@ -168,6 +214,7 @@ function assemble(tcp: TcpBinding, pipe: PipeBinding, stream: StreamBinding, ffi
     newPipeConnect: () => new pipe.PipeConnectWrap(),
     newWrite: () => new stream.WriteWrap(),
     newShutdown: () => new stream.ShutdownWrap(),
+    wrapTls: loadTls(),
     sendShared: (fd, offset, length) =>
       calls.send(fd, offset === 0 ? sharedAddress : BigInt(sharedBase + offset), length, sendFlags),
     shutdownWrite: (fd) => calls.shutdown(fd, shutWrite),
@@ -181,5 +228,38 @@ function assemble(tcp: TcpBinding, pipe: PipeBinding, stream: StreamBinding, ffi
       return undefined;
     },
     errorName: (status) => getSystemErrorName(status),
+  };
+}
+
+/** Majors of Node.js with which the tests of TLS on handles have passed. */
+const tlsMajors: readonly string[] = ['26'];
+
+interface TlsBinding {
+  wrap(handle: Handle, context: unknown, isServer: boolean, hasActiveWrite: boolean): TlsHandle;
+  TLSWrap: { prototype: TlsHandle };
+}
+
+/**
+ * Wrong arguments to `wrap` end the process where another missing piece would throw: besides looking at the methods
+ * this asks for a version that was tried.
+ */
+function loadTls(): Native['wrapTls'] {
+  if (!tlsMajors.includes(process.versions.node.split('.')[0]!)) return undefined;
+  const tls = binding('tls_wrap') as TlsBinding;
+  const needed = [
+    'useUserBuffer',
+    'receive',
+    'start',
+    'writeBuffer',
+    'shutdown',
+    'destroySSL',
+    'verifyError',
+  ];
+  const { prototype } = tls.TLSWrap as unknown as { prototype: Record<string, unknown> };
+  if (typeof tls.wrap !== 'function' || needed.some((method) => !(method in prototype))) return undefined;
+  return (handle, context, isServer) => {
+    // The public SecureContext holds OpenSSL's under this name; Node's own sockets take it from there too.
+    const { context: inner } = context as unknown as { context: unknown };
+    return tls.wrap(handle, inner, isServer, false);
   };
 }
