@@ -23,6 +23,7 @@ import {
 } from './kinds.ts';
 import { http } from './schema-http.ts';
 import { connectionsMax, listeners } from './schema-listeners.ts';
+import { access, metrics, operatorAddress, tracing } from './schema-operate.ts';
 import { list, optional, required, section, setting } from './schema-nodes.ts';
 import type { ReadFields } from './schema-nodes.ts';
 
@@ -43,6 +44,12 @@ export const schema = {
       duration(0, day),
       '30s',
       'How long connections may go on after SIGTERM or SIGINT before they are closed.',
+    ),
+    prestop_grace: setting(
+      duration(0, hour),
+      '0s',
+      'How long, after SIGTERM, `/readyz` answers 503 while everything is still served: the time that load balancers ' +
+        'take to look elsewhere.',
     ),
     connect_timeout: setting(
       duration(1, hour),
@@ -73,9 +80,14 @@ export const schema = {
     ),
   }),
   http,
-  log: section('What is logged, to standard output.', {
+  log: section('What is logged, and where. The level is read again on SIGHUP.', {
     level: setting(oneOf(logLevels), 'info', 'The least severe level that is logged.'),
     format: optional(oneOf(['json', 'pretty']), 'Left out: `pretty` on a terminal, `json` elsewhere.'),
+    file: optional(
+      filePath(),
+      'The file that lines are appended to; SIGUSR2 opens it again after it was moved away. Left out: standard output.',
+    ),
+    access,
   }),
   database: section('Where listeners, routes, policies and firewall rules are kept between starts.', {
     path: optional(
@@ -89,6 +101,11 @@ export const schema = {
       adminAddress(),
       'Where the API answers gRPC, gRPC-Web and JSON over HTTP: an address, or `unix:` and the path of a socket that ' +
         'only its owner may open. Left out: nowhere.',
+    ),
+    http_addr: optional(
+      operatorAddress(),
+      'Where the pages for operators are, by plain HTTP: statistics, the configuration, draining. A loopback address, or ' +
+        '`unix:` and the path of a socket. Left out: nowhere.',
     ),
     tls_cert: optional(
       filePath(),
@@ -105,6 +122,8 @@ export const schema = {
       'Answer without TLS on a loopback address, where every user of the machine may change the configuration.',
     ),
   }),
+  metrics,
+  tracing,
   firewall: section(
     'Who may connect. Rules hold for every listener and see both the peer of the socket and the client that a PROXY ' +
       'header names. Blocked beats allowed.',

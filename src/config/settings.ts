@@ -25,6 +25,7 @@ import type {
   TrafficSettings,
 } from '../model/settings.ts';
 import { formatListenAddress } from './address.ts';
+import { toOperate } from './settings-operate.ts';
 import type { ReadEntry, ReadFields, Values, firewallRuleFields } from './schema.ts';
 
 type RouteValues = Values['listeners'][number]['routes'][number];
@@ -41,6 +42,7 @@ export function toSettings(values: Values, cores: number): Settings {
       log: { level: known(log.level), format: known(log.format) },
       database: { path: known(database.path) },
       admin: toAdmin(admin),
+      operate: toOperate(values),
     },
     traffic: toTraffic(values),
   };

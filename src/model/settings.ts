@@ -6,6 +6,7 @@
  */
 
 import { noHeaderRules } from './http-settings.ts';
+import type { OperateSettings } from './operate-settings.ts';
 import type {
   BackendProtocol,
   BackendTlsSettings,
@@ -220,6 +221,7 @@ export interface ProcessSettings {
   readonly log: LogSettings;
   readonly database: DatabaseSettings;
   readonly admin: AdminSettings;
+  readonly operate: OperateSettings;
 }
 
 export interface Settings {
