@@ -15,7 +15,7 @@ import { variableName } from '../src/config/environment.ts';
 import type { Path } from '../src/config/problem.ts';
 import { problemCodes } from '../src/config/problem.ts';
 import { schema } from '../src/config/schema.ts';
-import type { Fields, List, Node, Rows, Section, Setting } from '../src/config/schema.ts';
+import type { Entries, Fields, List, Node, Rows, Section, Setting } from '../src/config/schema.ts';
 import { reasons } from '../src/core/reason.ts';
 import type { Outcome } from '../src/core/reason.ts';
 import { definitionOf, metricNames } from '../src/telemetry/metrics-table.ts';
@@ -108,7 +108,7 @@ function tablePart(node: Node, path: Path): string {
     ([, each]) => each.form === 'section' || each.form === 'rows',
   );
   const leaves = Object.entries(node.fields).filter(
-    ([, each]) => each.form === 'setting' || each.form === 'list',
+    ([, each]) => each.form !== 'section' && each.form !== 'rows',
   );
   const keys = path.filter((part) => typeof part === 'string').join('.');
   const below = node.form === 'rows' ? [...path, 0] : path;
@@ -117,13 +117,19 @@ function tablePart(node: Node, path: Path): string {
     `${node.description}${node.form === 'rows' ? ` At most ${node.countMax.toLocaleString('en')}.` : ''}\n`,
     markdownTable(
       ['Setting', 'Takes', 'Default', 'Meaning', 'Variable'],
-      leaves.map(([name, leaf]) => leafRow(name, leaf as Setting<unknown> | List<unknown>, [...below, name])),
+      leaves.map(([name, leaf]) => leafRow(name, leaf as Leaf, [...below, name])),
     ),
     ...inner.map(([name, each]) => tablePart(each, [...below, name])),
   ].join('\n');
 }
 
-function leafRow(name: string, leaf: Setting<unknown> | List<unknown>, path: Path): readonly string[] {
+type Leaf = Setting<unknown> | List<unknown> | Entries;
+
+function leafRow(name: string, leaf: Leaf, path: Path): readonly string[] {
+  if (leaf.form === 'entries') {
+    const each = `${leaf.kind.expected}${leaf.isRepeatable ? ', or a list of such' : ''}`;
+    return [`\`${name}\``, `a table of names, each with ${each}`, '`{}`', leaf.description, ''];
+  }
   const isList = leaf.form === 'list';
   const takes = isList ? `a list, each ${leaf.kind.expected}` : leaf.kind.expected;
   return [`\`${name}\``, takes, defaultText(leaf), leaf.description, `\`${variableName(path)}\``];
@@ -165,6 +171,8 @@ function nodeSchema(node: Node): object {
       return { description, ...node.kind.json, ...(node.fallback == null ? {} : { default: node.fallback }) };
     case 'list':
       return { description, type: 'array', maxItems: node.countMax, items: node.kind.json };
+    case 'entries':
+      return entriesSchema(node);
     case 'section':
       return sectionSchema(node);
     case 'rows':
@@ -174,6 +182,11 @@ function nodeSchema(node: Node): object {
 
 function sectionSchema({ description, fields }: Section<Fields>): object {
   return { description, ...tableSchema(fields) };
+}
+
+function entriesSchema({ description, kind, isRepeatable, countMax }: Entries): object {
+  const value = isRepeatable ? { anyOf: [kind.json, { type: 'array', items: kind.json }] } : kind.json;
+  return { description, type: 'object', maxProperties: countMax, additionalProperties: value };
 }
 
 function rowsSchema({ description, fields, countMin, countMax }: Rows<Fields>): object {

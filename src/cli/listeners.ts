@@ -1,6 +1,7 @@
 /** `portcullis listeners`: the addresses that accept connections. */
 
 import type { Command } from 'commander';
+import { listenerProtocols } from '../model/http-settings.ts';
 import type { Listener, ListenerStatus } from './client.ts';
 import { choice, collect, declare, declareGroup } from './command.ts';
 import { wholeNumber } from './numbers.ts';
@@ -14,6 +15,9 @@ interface Flags extends ServerFlags {
   readonly proxyProtocol?: true;
   readonly proxyProtocolFrom?: string[];
   readonly maxConnections?: number;
+  readonly protocol?: string;
+  readonly redirectHttps?: true;
+  readonly trustedProxy?: string[];
   readonly defaultBackend?: string;
 }
 
@@ -46,9 +50,15 @@ export function listenerCommands(root: Command, shell: Shell): void {
       ['<listener>', 'the address to bind, which is also its name: :8443, 127.0.0.1:8443, [::1]:8443'],
     ],
     summary: 'Bind an address, such as :8443, in every worker.',
-    examples: ['portcullis listeners add :8443 --max-connections 10000 -c portcullis.toml'],
+    examples: [
+      'portcullis listeners add :8443 --max-connections 10000 -c portcullis.toml',
+      'portcullis listeners add :8080 --protocol http --redirect-https -c portcullis.toml',
+    ],
   })
     .addOption(choice('--kind <kind>', 'what it does with connections', ['ingress']).default('ingress'))
+    .addOption(choice('--protocol <protocol>', 'what clients speak; tls when left out', listenerProtocols))
+    .option('--redirect-https', 'answer plain HTTP with a redirect to https')
+    .option('--trusted-proxy <cidr>', 'whose X-Forwarded fields are believed; may be repeated', collect)
     .option('--proxy-protocol', 'every connection must begin with a PROXY protocol header')
     .option('--proxy-protocol-from <cidr>', 'a network whose peers may send one; may be repeated', collect)
     .option('--max-connections <count>', 'served at once; 0 is no limit', wholeNumber)
@@ -89,8 +99,12 @@ export function listenerCommands(root: Command, shell: Shell): void {
   );
 }
 
-function fields({ kind, proxyProtocol, proxyProtocolFrom, maxConnections, defaultBackend }: Flags): object {
+function fields(flags: Flags): object {
+  const { kind, proxyProtocol, proxyProtocolFrom, maxConnections, defaultBackend } = flags;
   return {
+    protocol: flags.protocol ?? '',
+    redirectHttps: flags.redirectHttps === true,
+    trustedProxies: flags.trustedProxy ?? [],
     kind: kind ?? '',
     proxyProtocol: proxyProtocol === true,
     proxyProtocolFrom: proxyProtocolFrom ?? [],
@@ -101,6 +115,7 @@ function fields({ kind, proxyProtocol, proxyProtocolFrom, maxConnections, defaul
 
 const columns = [
   { title: 'LISTENER' },
+  { title: 'PROTOCOL', isOptional: true },
   { title: 'ROUTES', align: 'right' },
   { title: 'ACTIVE', align: 'right' },
   { title: 'MAX', align: 'right', isOptional: true },
@@ -115,6 +130,7 @@ function row(listener: Listener, status: ListenerStatus | undefined): string[] {
   const count = (value: bigint | number | undefined): string => String(value ?? 0);
   return [
     addr.endsWith(':0') && status !== undefined ? `${addr} (${status.boundPort})` : addr,
+    listener.protocol === 'tls' ? '' : `${listener.protocol}${listener.redirectHttps ? ', redirected' : ''}`,
     count(status?.routeCount),
     count(status?.activeConnections),
     maxConnections === 0 ? '' : count(maxConnections),

@@ -1,11 +1,15 @@
 /** `portcullis routes`: which backend serves which hostname. */
 
 import type { Command } from 'commander';
+import { AdminError } from './admin-error.ts';
 import type { AdminClient, Route } from './client.ts';
-import { choice, collect, declare, declareGroup } from './command.ts';
+import { declare, declareGroup } from './command.ts';
 import { counted } from './display.ts';
 import { exitCodes } from './exit-codes.ts';
 import { CommandFailure } from './failure.ts';
+import { givenFields, keptFields, routeOptions } from './route-flags.ts';
+import type { RouteFieldFlags } from './route-flags.ts';
+import { isRoute, parseRouteName, routeArgument } from './route-name.ts';
 import { addServerOptions, withServer } from './server-address.ts';
 import type { ServerFlags } from './server-address.ts';
 import type { Shell } from './shell.ts';
@@ -15,22 +19,10 @@ interface ListFlags extends ServerFlags {
   readonly listener?: string;
 }
 
-interface RouteFlags extends ServerFlags {
+interface RouteFlags extends ServerFlags, RouteFieldFlags {
   readonly json?: true;
   readonly listener: string;
-  readonly backend?: string;
-  readonly mode?: string;
-  readonly tlsCert?: string;
-  readonly tlsKey?: string;
-  readonly backendTls?: boolean;
-  readonly sendProxyProtocol?: boolean;
-  /** False: remove them all. */
-  readonly policy?: readonly string[] | false;
 }
-
-type RouteFields = Partial<Omit<Route, '$typeName' | '$unknown'>>;
-
-const hostnameArgument = ['<hostname>', 'app.example.com, or *.example.com for every name below'] as const;
 
 export function routeCommands(root: Command, shell: Shell): void {
   const group = declareGroup(root, 'routes', 'Which backend serves which hostname.');
@@ -60,102 +52,82 @@ function declareList(group: Command, shell: Shell): void {
 function declareAdd(group: Command, shell: Shell): void {
   const add = declare(group, {
     name: 'add',
-    arguments: [hostnameArgument],
+    arguments: [routeArgument],
     summary: 'Add a route. It serves the next connection.',
     examples: [
       'portcullis routes add api.example.com --listener :443 --backend 10.0.0.5:8443 -c portcullis.toml',
+      'portcullis routes add web.example.com/api --listener :80 --backend 10.0.0.5:8080 --mode l7 ' +
+        '--backend-protocol http1 -c portcullis.toml',
     ],
   });
   routeOptions(add, false);
   addServerOptions(add.option('--json', 'the answer of AddRoute')).action(
-    withServer<RouteFlags, [string]>(shell, async (client, flags, hostname) => {
+    withServer<RouteFlags, [string]>(shell, async (client, flags, name) => {
       const { listener: listenerAddr } = flags;
-      const { version } = await client.addRoute({ listenerAddr, route: { hostname, ...given(flags) } });
-      shell.changed(flags, version, `added route ${hostname} on ${listenerAddr}`);
+      const route = { ...parseRouteName(name), ...givenFields(flags) };
+      const { version } = await client.addRoute({ listenerAddr, route });
+      shell.changed(flags, version, `added route ${name} on ${listenerAddr}`);
     }),
   );
 }
 
 function declareUpdate(group: Command, shell: Shell): void {
-  const update = declare(group, {
+  const command = declare(group, {
     name: 'update',
-    arguments: [hostnameArgument],
+    arguments: [routeArgument],
     summary: 'Change a route: what no flag names stays as it is. Open connections go on as they began.',
+    details: 'How TLS is ended is changed for every route of the hostname.',
     examples: [
       'portcullis routes update api.example.com --listener :443 --backend 10.0.0.6:8443 -c portcullis.toml',
     ],
   });
-  routeOptions(update, true);
-  addServerOptions(update.option('--json', 'the answer of UpdateRoute')).action(
-    withServer<RouteFlags, [string]>(shell, async (client, flags, hostname) => {
-      const { listener: listenerAddr } = flags;
-      const { routes } = await client.listRoutes({ listenerAddr });
-      const present = routes.find((route) => route.hostname === hostname.toLowerCase());
-      if (present === undefined) {
-        const message = `listener ${listenerAddr} has no route for ${hostname}; see portcullis routes list`;
-        throw new CommandFailure(exitCodes.notFound, message);
-      }
-      const route = { ...kept(present, flags.mode), ...given(flags) };
-      const { version } = await client.updateRoute({ listenerAddr, route, replaceL7Policies: true });
-      shell.changed(flags, version, `updated route ${hostname} on ${listenerAddr}`);
+  routeOptions(command, true);
+  addServerOptions(command.option('--json', 'the answer of UpdateRoute')).action(
+    withServer<RouteFlags, [string]>(shell, async (client, flags, name) => {
+      const version = await update(client, flags, name);
+      shell.changed(flags, version, `updated route ${name} on ${flags.listener}`);
     }),
   );
 }
 
+/** Reads, changes and writes, from the beginning when somebody else changed the configuration in between. */
+async function update(client: AdminClient, flags: RouteFlags, name: string): Promise<bigint> {
+  const { listener: listenerAddr } = flags;
+  const named = parseRouteName(name);
+  for (let triesLeft = updateTriesMax; ; triesLeft--) {
+    const { routes, version: ifVersion } = await client.listRoutes({ listenerAddr });
+    const present = routes.find((route) => isRoute(route, named));
+    if (present === undefined) {
+      const message = `listener ${listenerAddr} has no route for ${name}; see portcullis routes list`;
+      throw new CommandFailure(exitCodes.notFound, message);
+    }
+    const route = { ...keptFields(present, flags.mode), ...givenFields(flags, present) };
+    try {
+      return (await client.updateRoute({ listenerAddr, route, replaceL7Policies: true, ifVersion })).version;
+    } catch (error) {
+      if (triesLeft === 0 || !(error instanceof AdminError) || error.code !== 'aborted') throw error;
+    }
+  }
+}
+
+const updateTriesMax = 8;
+
 function declareRemove(group: Command, shell: Shell): void {
   const remove = declare(group, {
     name: 'remove',
-    arguments: [hostnameArgument],
+    arguments: [routeArgument],
     summary: 'Remove a route and its policies. Open connections go on.',
     examples: ['portcullis routes remove api.example.com --listener :443 -c portcullis.toml'],
   })
     .requiredOption('--listener <listener>', 'the listener it is on')
     .option('--json', 'the answer of RemoveRoute');
   addServerOptions(remove).action(
-    withServer<RouteFlags, [string]>(shell, async (client, flags, hostname) => {
-      const { version } = await client.removeRoute({ listenerAddr: flags.listener, hostname });
-      shell.changed(flags, version, `removed route ${hostname} of ${flags.listener}`);
+    withServer<RouteFlags, [string]>(shell, async (client, flags, name) => {
+      const { listener: listenerAddr } = flags;
+      const { version } = await client.removeRoute({ listenerAddr, ...parseRouteName(name) });
+      shell.changed(flags, version, `removed route ${name} of ${listenerAddr}`);
     }),
   );
-}
-
-function routeOptions(command: Command, isUpdate: boolean): void {
-  const backend = ['--backend <address>', 'host:port, [v6]:port or unix:/path'] as const;
-  command.requiredOption('--listener <listener>', 'the listener it is on');
-  if (isUpdate) command.option(...backend);
-  else command.requiredOption(...backend);
-  command
-    .addOption(choice('--mode <mode>', 'l4 relays TLS, which is the default; l7 ends it', ['l4', 'l7']))
-    .option('--tls-cert <file>', 'of an l7 route: the PEM chain it presents, on the server’s disk')
-    .option('--tls-key <reference>', 'of an l7 route: where its key stands, a path or env:NAME')
-    .option('--backend-tls', 'of an l7 route: speak TLS to the backend')
-    .option('--send-proxy-protocol', 'tell the backend who the client is, by PROXY protocol v2')
-    .option('--policy <type=value>', 'a policy of the route; may be repeated', collect);
-  if (!isUpdate) return;
-  command
-    .option('--no-backend-tls', 'speak plain text to the backend')
-    .option('--no-send-proxy-protocol', 'begin without a PROXY header')
-    .option('--no-policy', 'remove every policy');
-}
-
-/** The fields that flags name. */
-function given(flags: RouteFlags): RouteFields {
-  const { backend, mode, tlsCert, tlsKey, backendTls, sendProxyProtocol, policy } = flags;
-  const l7Policies = policy === false ? [] : policy?.map(parsePolicy);
-  const all = { backend, mode, tlsCert, tlsKey, backendTls, sendProxyProtocol, l7Policies };
-  return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)) as RouteFields;
-}
-
-/** A route that becomes l4 has no use for its TLS settings, and the server would refuse them. */
-function kept(route: Route, mode: string | undefined): RouteFields {
-  const { $typeName: _, $unknown: __, ...fields } = route;
-  return mode === 'l4' ? { ...fields, tlsCert: '', tlsKey: '', backendTls: false } : fields;
-}
-
-function parsePolicy(text: string): { type: string; value: string } {
-  const at = text.indexOf('=');
-  if (at > 0) return { type: text.slice(0, at), value: text.slice(at + 1) };
-  throw new CommandFailure(exitCodes.usage, `expected --policy TYPE=VALUE, found ${text}`);
 }
 
 export interface ListedRoute {
@@ -177,21 +149,30 @@ export async function listRoutes(client: AdminClient, listener: string | undefin
 
 const columns = [
   { title: 'LISTENER' },
-  { title: 'HOSTNAME' },
+  { title: 'ROUTE' },
   { title: 'MODE' },
   { title: 'BACKEND' },
   { title: 'OPTIONS', isOptional: true },
 ] as const;
 
 function row({ listenerAddr, route }: ListedRoute): string[] {
-  const { hostname, mode, backend, backendTls, sendProxyProtocol, tlsCert, l7Policies } = route;
+  const { hostname, pathPrefix, mode, backend, l7Policies, clientAuth, requestHeaders, responseHeaders } =
+    route;
+  const rules = headerCount(requestHeaders) + headerCount(responseHeaders);
   const options = [
-    ...(sendProxyProtocol ? ['send-proxy-protocol'] : []),
-    ...(backendTls ? ['backend-tls'] : []),
-    ...(tlsCert === '' ? [] : [`cert ${tlsCert}`]),
+    ...(route.sendProxyProtocol ? ['send-proxy-protocol'] : []),
+    ...(mode === 'l7' ? [`${route.backendTls ? 'tls, ' : ''}${route.backendProtocol}`] : []),
+    ...(route.backendInsecure ? ['backend-insecure'] : []),
+    ...(route.tlsCert === '' ? [] : [`cert ${route.tlsCert}`]),
+    ...(clientAuth === '' || clientAuth === 'none' ? [] : [`client-auth ${clientAuth}`]),
+    ...(rules === 0 ? [] : [counted(rules, 'header rule', 'header rules')]),
     ...(l7Policies.length === 0 ? [] : [counted(l7Policies.length, 'policy', 'policies')]),
   ];
-  return [listenerAddr, hostname, mode, backend, options.join(', ')];
+  return [listenerAddr, hostname + pathPrefix, mode, backend, options.join(', ')];
+}
+
+function headerCount(rules: Route['requestHeaders']): number {
+  return rules === undefined ? 0 : rules.remove.length + rules.set.length + rules.add.length;
 }
 
 async function printJson(shell: Shell, routes: readonly ListedRoute[]): Promise<void> {
