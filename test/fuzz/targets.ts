@@ -6,12 +6,14 @@ import { join } from 'node:path';
 import { target as clientHello } from './client-hello.ts';
 import { mutant, Random } from './mutation.ts';
 import { target as proxyProtocol } from './proxy-protocol.ts';
+import { target as socks5 } from './socks5.ts';
 
 export type Target = (bytes: Uint8Array) => void;
 
 export const targets: Readonly<Record<string, Target>> = {
   'client-hello': clientHello,
   'proxy-protocol': proxyProtocol,
+  socks5,
 };
 
 export interface CorpusEntry {
