@@ -14,6 +14,8 @@ import { Resolver } from '../net/resolver.ts';
 import { ScriptedChannel, ScriptedTransport } from '../net/testing/scripted-channel.ts';
 import { ConnectionLog } from '../telemetry/connection-log.ts';
 import { createLogger } from '../telemetry/logger.ts';
+import { SharedMetrics } from '../telemetry/metrics.ts';
+import { ConnectionMetrics } from '../telemetry/traffic-metrics.ts';
 import { refusal, type Connection } from './connection.ts';
 import { Gate, type GateHandler } from './gate.ts';
 
@@ -69,6 +71,7 @@ function makeGate(changes: Partial<ListenerSettings> = {}, blockedCidrs: readonl
       network,
       gauges,
       counters: SharedCounters.create(1),
+      metrics: new ConnectionMetrics(SharedMetrics.create(1)),
       log: new ConnectionLog(output, 'debug'),
       logger: createLogger({ level: 'debug', output }),
       server: {

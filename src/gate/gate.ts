@@ -21,6 +21,7 @@ import { deafSink, type Channel } from '../net/channel.ts';
 import type { Network } from '../net/network.ts';
 import type { ConnectionLog, ConnectionSummary } from '../telemetry/connection-log.ts';
 import type { Logger } from '../telemetry/logger.ts';
+import type { ConnectionMetrics } from '../telemetry/traffic-metrics.ts';
 import { Admission } from './admission.ts';
 import { Connection, refusal, type ConnectionEnd } from './connection.ts';
 
@@ -36,6 +37,7 @@ export interface GateContext {
   readonly network: Network;
   readonly gauges: SharedGauges;
   readonly counters: SharedCounters;
+  readonly metrics: ConnectionMetrics;
   readonly log: ConnectionLog;
   readonly logger: Logger;
   /** Replaced as a whole when the process settings are read again. */
@@ -219,7 +221,7 @@ export class Gate {
   }
 
   #record(connection: Connection, end: ConnectionEnd): void {
-    const { counters, log, network, idPrefix } = this.context;
+    const { counters, metrics, log, network, idPrefix } = this.context;
     const { slot } = connection;
     counters.add(slot, counterColumns.bytesIn, end.bytesIn);
     counters.add(slot, counterColumns.bytesOut, end.bytesOut);
@@ -243,6 +245,7 @@ export class Gate {
       rule: end.ruleId,
       detail: end.detail,
     };
+    metrics.ended(summary.id as string, summary.durationMs, network.nowMs);
     log.write(summary);
     this.onEnd?.(summary);
   }

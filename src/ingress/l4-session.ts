@@ -29,6 +29,7 @@ export class L4Session implements ConnectionOwner, ChannelSink, DialObserver, Re
   /** The rule that ended it, if one did. */
   #ruleId: string | null = null;
   #dial: Dial | null;
+  #dialedMs = 0;
   #relay: Relay | null = null;
 
   constructor(gate: Gate, connection: Connection, route: Route, opening: HostBytes) {
@@ -43,6 +44,7 @@ export class L4Session implements ConnectionOwner, ChannelSink, DialObserver, Re
   }
 
   start(): void {
+    this.#dialedMs = this.#gate.context.network.nowMs;
     this.#dial!.start();
   }
 
@@ -75,8 +77,9 @@ export class L4Session implements ConnectionOwner, ChannelSink, DialObserver, Re
   }
 
   onDialed(upstream: Channel): void {
-    const { network, server } = this.#gate.context;
+    const { network, server, metrics } = this.#gate.context;
     const { channel } = this.#connection;
+    metrics.dialed(this.#route.backendName, network.refresh() - this.#dialedMs);
     const preface = this.#route.sendProxyProtocol ? this.#proxyHeader() : null;
     const opening = this.#opening.length === 1 ? this.#opening[0]! : concatenate(this.#opening);
     this.#dial = null;
@@ -86,6 +89,7 @@ export class L4Session implements ConnectionOwner, ChannelSink, DialObserver, Re
   }
 
   onDialFailed(reason: Reason, detail: string): void {
+    this.#gate.context.metrics.dialFailed(this.#route.backendName, reason);
     this.#fail(reason, detail);
   }
 

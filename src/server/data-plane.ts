@@ -15,14 +15,18 @@ import { Ingress } from '../ingress/ingress.ts';
 import { applyChanges, type FirewallRule } from '../model/change.ts';
 import { firewallRuleId } from '../model/rule-id.ts';
 import type { HttpSettings } from '../model/http-settings.ts';
-import type { ServerSettings } from '../model/settings.ts';
+import type { LogLevel, ServerSettings } from '../model/settings.ts';
 import { buildSnapshot } from '../model/snapshot.ts';
 import type { Acceptor, Channel, Transport } from '../net/channel.ts';
 import { Network } from '../net/network.ts';
 import { Resolver } from '../net/resolver.ts';
 import { BatchingLogOutput } from '../telemetry/batching-log-output.ts';
+import { AccessFilter } from '../telemetry/access-filter.ts';
 import { ConnectionLog } from '../telemetry/connection-log.ts';
-import { createLogger } from '../telemetry/logger.ts';
+import { createLogger, type AdjustableLogger } from '../telemetry/logger.ts';
+import { SharedMetrics } from '../telemetry/metrics.ts';
+import { ConnectionMetrics } from '../telemetry/traffic-metrics.ts';
+import { WorkerVitals } from '../telemetry/worker-vitals.ts';
 import { EndedConnections } from './ended-connections.ts';
 import type { Binding, FromWorker, Publication, WorkerStart } from './messages.ts';
 
@@ -44,6 +48,10 @@ export class DataPlane {
   readonly #worker: number;
   readonly #send: (message: FromWorker) => void;
   readonly #output: BatchingLogOutput;
+  readonly #connectionLog: ConnectionLog;
+  readonly #logger: AdjustableLogger;
+  readonly #metrics: SharedMetrics;
+  readonly #vitals: WorkerVitals;
   readonly #gate: Gate;
   readonly #network: Network;
   readonly #doors = new Map<string, Door>();
@@ -52,7 +60,21 @@ export class DataPlane {
   constructor(start: WorkerStart, transport: Transport, send: (message: FromWorker) => void) {
     this.#worker = start.worker;
     this.#send = send;
-    this.#output = new BatchingLogOutput(start.logPort);
+    this.#metrics = new SharedMetrics(start.metrics, start.worker);
+    this.#vitals = new WorkerVitals(this.#metrics, start.worker);
+    const dropped = this.#metrics.counters('portcullis_log_lines_dropped_total').at();
+    this.#output = new BatchingLogOutput(start.logPort, { onDropped: (count) => dropped.add(count) });
+    this.#connectionLog = new ConnectionLog(
+      this.#output,
+      start.logLevel,
+      undefined,
+      new AccessFilter(start.accessLog),
+    );
+    this.#logger = createLogger({
+      level: start.logLevel,
+      output: this.#output,
+      bindings: { worker: start.worker },
+    });
     this.#rates = start.rateTable === null ? null : new RateTable(start.rateTable, start.worker);
     this.#network = new Network(transport, new Resolver());
     const snapshot = buildSnapshot(start.version, start.traffic, {
@@ -65,12 +87,9 @@ export class DataPlane {
         network: this.#network,
         gauges: new SharedGauges(start.gauges, start.worker),
         counters: new SharedCounters(start.counters, start.worker),
-        log: new ConnectionLog(this.#output, start.logLevel),
-        logger: createLogger({
-          level: start.logLevel,
-          output: this.#output,
-          bindings: { worker: start.worker },
-        }),
+        metrics: new ConnectionMetrics(this.#metrics),
+        log: this.#connectionLog,
+        logger: this.#logger,
         server: start.server,
         http: start.http,
         connectionsMax: start.connectionsMax,
@@ -145,6 +164,11 @@ export class DataPlane {
     this.#gate.context.http = http;
   }
 
+  setLogLevel(level: LogLevel): void {
+    this.#logger.level = level;
+    this.#connectionLog.setLevel(level);
+  }
+
   watch(isOn: boolean): void {
     if (!isOn) {
       this.#gate.onEnd = null;
@@ -161,6 +185,7 @@ export class DataPlane {
     await Promise.all([...this.#doors].map(([listener, door]) => this.#close(listener, door)));
     if (this.#gate.live > 0) await new Promise<void>((resolve) => (this.#gate.onIdle = resolve));
     this.#gate.onIdle = null;
+    this.#vitals.stop();
     this.#output.flush();
     this.#network.close();
   }

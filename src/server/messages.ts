@@ -2,6 +2,7 @@
 import type { MessagePort } from 'node:worker_threads';
 import type { Change, FirewallRule } from '../model/change.ts';
 import type { HttpSettings } from '../model/http-settings.ts';
+import type { AccessLogSettings } from '../model/operate-settings.ts';
 import type { LogLevel, ServerSettings, TrafficSettings } from '../model/settings.ts';
 import type { ConnectionSummary } from '../telemetry/connection-log.ts';
 
@@ -23,11 +24,13 @@ export interface WorkerStart {
   readonly bindings: readonly Binding[];
   readonly gauges: SharedArrayBuffer;
   readonly counters: SharedArrayBuffer;
+  readonly metrics: SharedArrayBuffer;
   /** Null without a rate limit. */
   readonly rateTable: SharedArrayBuffer | null;
   /** Null without a GeoIP database. */
   readonly geoip: SharedArrayBuffer | null;
   readonly logLevel: LogLevel;
+  readonly accessLog: AccessLogSettings;
   readonly isWatched: boolean;
   readonly logPort: MessagePort;
 }
@@ -63,6 +66,7 @@ export type ToWorker =
   | { readonly kind: 'geoip'; readonly database: SharedArrayBuffer }
   /** Timeouts and limits as read again from file and environment; certificate files are looked at again. */
   | { readonly kind: 'settings'; readonly server: ServerSettings; readonly http: HttpSettings }
+  | { readonly kind: 'log-level'; readonly level: LogLevel }
   /** Tell how connections end, or stop telling. */
   | { readonly kind: 'watch'; readonly isOn: boolean }
   /** Stop accepting; answer `drained` when the last connection has ended. */

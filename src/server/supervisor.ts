@@ -11,11 +11,12 @@ import { SharedCounters } from '../core/shared-counters.ts';
 import { listenerSlotsMax, processSlot, SharedGauges } from '../core/shared-gauges.ts';
 import { openGeoip } from '../firewall/geoip.ts';
 import { applyChanges, type Change, type FirewallRule } from '../model/change.ts';
-import type { ProcessSettings, TrafficSettings } from '../model/settings.ts';
+import type { LogLevel, ProcessSettings, TrafficSettings } from '../model/settings.ts';
 import { buildSnapshot, type Snapshot } from '../model/snapshot.ts';
 import type { ConnectionSummary } from '../telemetry/connection-log.ts';
 import type { LogWriter } from '../telemetry/log-writer.ts';
 import type { Logger } from '../telemetry/logger.ts';
+import { SharedMetrics } from '../telemetry/metrics.ts';
 import { AddressError, connectionLimit, reserveAddress } from './addresses.ts';
 import { Fleet } from './fleet.ts';
 import type { Binding, WorkerStart } from './messages.ts';
@@ -92,6 +93,7 @@ export class Supervisor {
   readonly #options: SupervisorOptions;
   readonly #gauges: SharedGauges;
   readonly #counters: SharedCounters;
+  readonly #metrics: SharedMetrics;
   readonly #slots: ListenerSlots;
   readonly #state: TrafficState;
   readonly #fleet: Fleet;
@@ -127,6 +129,7 @@ export class Supervisor {
     this.#processSettings = options.process;
     this.#gauges = SharedGauges.create(workers);
     this.#counters = SharedCounters.create(workers);
+    this.#metrics = SharedMetrics.create(workers);
     this.#slots = new ListenerSlots(this.#gauges, this.#counters);
     this.#state = new TrafficState(options.traffic);
     this.#version = options.version;
@@ -179,6 +182,19 @@ export class Supervisor {
     return this.#gauges;
   }
 
+  get metrics(): SharedMetrics {
+    return this.#metrics;
+  }
+
+  get processSettings(): ProcessSettings {
+    return this.#processSettings;
+  }
+
+  /** Connections in all, at most. */
+  get connectionsMax(): number {
+    return connectionLimit(this.#processSettings.server.maxConnections);
+  }
+
   get uptimeMs(): number {
     return performance.now() - this.#startedMs;
   }
@@ -199,7 +215,10 @@ export class Supervisor {
    */
   change(plan: () => ChangePlan): Promise<ChangeResult> {
     const result = this.#queue.then(() => this.#change(plan()));
-    this.#queue = result.catch(() => {});
+    this.#queue = result.then(
+      () => this.#countChange('applied'),
+      () => this.#countChange('refused'),
+    );
     return result;
   }
 
@@ -242,6 +261,12 @@ export class Supervisor {
     };
     const { server, http } = this.#processSettings;
     this.#fleet.send({ kind: 'settings', server, http });
+  }
+
+  setLogLevel(level: LogLevel): void {
+    const { log } = this.#processSettings;
+    this.#processSettings = { ...this.#processSettings, log: { ...log, level } };
+    this.#fleet.send({ kind: 'log-level', level });
   }
 
   /** Tells `observe` how connections end from now on; null stops it. */
@@ -378,7 +403,7 @@ export class Supervisor {
   }
 
   #workerStart(worker: number, generation: number): Omit<WorkerStart, 'logPort'> {
-    const { server, http, log } = this.#processSettings;
+    const { server, http, log, operate } = this.#processSettings;
     return {
       worker,
       idPrefix: `${this.#idPrefix}-${worker}${generation === 0 ? '' : `.${generation}`}-`,
@@ -393,11 +418,17 @@ export class Supervisor {
       bindings: [...this.#bindings.values()],
       gauges: this.#gauges.buffer,
       counters: this.#counters.buffer,
+      metrics: this.#metrics.buffer,
       rateTable: this.#rateTable?.buffer ?? null,
       geoip: this.#geoip,
       logLevel: log.level,
+      accessLog: operate.accessLog,
       isWatched: this.#ended !== null,
     };
+  }
+
+  #countChange(result: 'applied' | 'refused'): void {
+    this.#metrics.counters('portcullis_config_changes_total').at(result).add(1);
   }
 
   #newRateTable(): RateTable | null {
@@ -414,6 +445,7 @@ export class Supervisor {
   /** What a dead worker held in shared memory goes back. */
   #reclaim(worker: number): void {
     this.#gauges.reclaim(worker);
+    this.#metrics.reclaim(worker);
     this.#rateTable?.releaseLocksOf(worker);
   }
 

@@ -17,6 +17,8 @@ export interface BatchingLogOutputOptions {
   /** How many bytes may be gathered or unacknowledged before lines are dropped. */
   readonly bytesMax?: number;
   readonly clock?: () => number;
+  /** Told of lines that found no room. */
+  readonly onDropped?: (count: number) => void;
 }
 
 export class BatchingLogOutput implements LogOutput {
@@ -25,6 +27,7 @@ export class BatchingLogOutput implements LogOutput {
   readonly #batchBytesMax: number;
   readonly #bytesMax: number;
   readonly #clock: () => number;
+  readonly #onDropped: (count: number) => void;
   readonly #encoder = new TextEncoder();
   readonly #flush = (): void => this.flush();
   #lines = '';
@@ -38,6 +41,7 @@ export class BatchingLogOutput implements LogOutput {
     this.#batchBytesMax = options.batchBytesMax ?? 64 * 1024;
     this.#bytesMax = options.bytesMax ?? 4 * 1024 * 1024;
     this.#clock = options.clock ?? Date.now;
+    this.#onDropped = options.onDropped ?? ignore;
     port.on('message', (bytes: number) => this.#acknowledge(bytes));
     port.unref();
   }
@@ -47,6 +51,7 @@ export class BatchingLogOutput implements LogOutput {
     const full = this.#unacknowledgedBytes + this.#lines.length + line.length > this.#bytesMax;
     if (full || this.#droppedLines > 0) {
       this.#droppedLines++;
+      this.#onDropped(1);
       return;
     }
     this.#append(line);
@@ -87,3 +92,5 @@ export class BatchingLogOutput implements LogOutput {
     this.#append(droppedLine(count, this.#clock()));
   }
 }
+
+function ignore(): void {}

@@ -5,6 +5,7 @@
 
 import { reasons, type Outcome, type Reason } from '../core/reason.ts';
 import { logLevels, type LogLevel } from '../model/settings.ts';
+import { AccessFilter, everything } from './access-filter.ts';
 import { linePrefix, type LogOutput } from './logger.ts';
 import { quoteConfigured, quoteText } from './quote.ts';
 
@@ -34,20 +35,32 @@ export interface ConnectionSummary {
 
 export class ConnectionLog {
   readonly #output: LogOutput;
-  readonly #levelIndex: number;
   readonly #clock: () => number;
+  readonly #filter: AccessFilter;
+  #levelIndex: number;
 
-  constructor(output: LogOutput, level: LogLevel, clock: () => number = Date.now) {
+  constructor(
+    output: LogOutput,
+    level: LogLevel,
+    clock: () => number = Date.now,
+    filter: AccessFilter = everything,
+  ) {
     this.#output = output;
     this.#levelIndex = logLevels.indexOf(level);
     this.#clock = clock;
+    this.#filter = filter;
+  }
+
+  setLevel(level: LogLevel): void {
+    this.#levelIndex = logLevels.indexOf(level);
   }
 
   /** SNI, detail, id and names are escaped here; `client` and `peer` are addresses we formatted ourselves. */
   write(summary: ConnectionSummary): void {
     const level = connectionLevel(summary.reason);
     if (logLevels.indexOf(level) < this.#levelIndex) return;
-    this.#output.write(formatConnection(summary, level, this.#clock()));
+    if (!this.#filter.takes(summary.verdict)) return;
+    this.#output.write(this.#filter.cut(formatConnection(summary, level, this.#clock())));
   }
 }
 

@@ -25,7 +25,8 @@ export interface LogWriterOptions {
 }
 
 export class LogWriter implements LogOutput {
-  readonly #target: LogTarget;
+  readonly #path: string | null;
+  #target: LogTarget;
   readonly #options: LogWriterOptions;
   readonly #ownBytesMax: number;
   readonly #ports = new Set<MessagePort>();
@@ -34,14 +35,36 @@ export class LogWriter implements LogOutput {
   #ownBytes = 0;
   #writtenBytes = 0;
   #droppedLines = 0;
+  #droppedTotal = 0;
   #retryMs = retryMsMin;
   #timer: NodeJS.Timeout | undefined;
   #turn: NodeJS.Immediate | undefined;
 
-  constructor(fd: number, options: LogWriterOptions) {
-    this.#target = new LogTarget(fd);
+  /** `target` is a descriptor, or the path of a file to append to. Throws when that can not be opened. */
+  constructor(target: number | string, options: LogWriterOptions) {
+    this.#path = typeof target === 'string' ? target : null;
+    this.#target = typeof target === 'string' ? openTarget(target) : new LogTarget(target);
     this.#options = options;
     this.#ownBytesMax = options.ownBytesMax ?? 4 * 1024 * 1024;
+  }
+
+  /** Own lines that found no room since the start. */
+  get droppedTotal(): number {
+    return this.#droppedTotal;
+  }
+
+  /** Opens the file again, which somebody moved away. Throws when that fails, and goes on in the old one. */
+  reopen(): void {
+    if (this.#path === null) return;
+    const target = openTarget(this.#path);
+    this.#target.close();
+    this.#target = target;
+    // A line that was cut between the two files stands whole in the new one.
+    const first = this.#queue[0];
+    if (first?.bytes !== undefined && first.written > 0) {
+      first.written = first.bytes.lastIndexOf(newline, first.written - 1) + 1;
+    }
+    this.#pumpUnlessWaiting();
   }
 
   /** One line of the supervisor's own. */
@@ -49,6 +72,7 @@ export class LogWriter implements LogOutput {
     // One line is always taken: the limit is for what waits.
     if (this.#ownBytes > 0 && this.#ownBytes + line.length > this.#ownBytesMax) {
       this.#droppedLines++;
+      this.#droppedTotal++;
       return;
     }
     if (this.#droppedLines > 0) this.#reportDropped();
@@ -190,6 +214,15 @@ interface Chunk {
   credit: number;
 }
 
+function openTarget(path: string): LogTarget {
+  // A named pipe that nobody reads is an error, not a wait.
+  const flags = constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_NONBLOCK;
+  return new LogTarget(openSync(path, flags | constants.O_NOCTTY, logFileMode), true);
+}
+
+const newline = 0x0a;
+/** Names and addresses of clients are not for every user of the machine. */
+const logFileMode = 0o640;
 const decoder = new TextDecoder();
 /** Stands in for a source that became bytes: nothing can be joined to it. */
 const formatted = new Uint8Array(0);
@@ -211,13 +244,14 @@ const neverNotified = new Int32Array(new SharedArrayBuffer(4));
  */
 class LogTarget {
   #fd: number;
-  #ownsFd = false;
+  #ownsFd: boolean;
   #broken = false;
   /** Holds the descriptor that was made non-blocking in place. */
   #holder: Socket | undefined;
 
-  constructor(fd: number) {
+  constructor(fd: number, ownsFd = false) {
     this.#fd = fd;
+    this.#ownsFd = ownsFd;
     const stat = statOrUndefined(fd);
     if (stat === undefined) this.#broken = true;
     else if (!stat.isFile() && !this.#reopen(stat)) this.#unblock(stat);
@@ -243,6 +277,8 @@ class LogTarget {
 
   #reopen(stat: Stats): boolean {
     if (stat.isSocket()) return false;
+    // Opened by its path, it is ours and does not block already.
+    if (this.#ownsFd) return true;
     try {
       this.#fd = openSync(
         `/proc/self/fd/${this.#fd}`,

@@ -30,6 +30,11 @@ export interface Logger {
   child(bindings: LogFields): Logger;
 }
 
+/** A logger whose level changes at run time. Its children keep theirs. */
+export interface AdjustableLogger extends Logger {
+  level: LogLevel;
+}
+
 export interface LoggerOptions {
   readonly level: LogLevel;
   readonly output: LogOutput;
@@ -38,7 +43,7 @@ export interface LoggerOptions {
   readonly clock?: () => number;
 }
 
-export function createLogger({ level, output, bindings, clock = Date.now }: LoggerOptions): Logger {
+export function createLogger({ level, output, bindings, clock = Date.now }: LoggerOptions): AdjustableLogger {
   const root = pino(
     {
       level,
@@ -62,11 +67,19 @@ export function droppedLine(count: number, timeMs: number): string {
 }
 
 /** Turns pino's order of arguments around: the message is what a reader of the code looks for. */
-class PinoLogger implements Logger {
+class PinoLogger implements AdjustableLogger {
   readonly #pino: pino.Logger;
 
   constructor(logger: pino.Logger) {
     this.#pino = logger;
+  }
+
+  get level(): LogLevel {
+    return this.#pino.level as LogLevel;
+  }
+
+  set level(level: LogLevel) {
+    this.#pino.level = level;
   }
 
   debug(message: string, fields?: LogFields): void {

@@ -141,8 +141,7 @@ export const metrics = {
 
   // --- the process ---
   portcullis_config_version: gathered('gauge', 'Version of the configuration that is served.', []),
-  portcullis_config_changes_total: gathered(
-    'counter',
+  portcullis_config_changes_total: counter(
     'Changes of the configuration that were asked for.',
     ['result'],
     2,
@@ -181,7 +180,7 @@ export const metrics = {
   portcullis_process_open_descriptors: gathered('gauge', 'Open file descriptors of the process.', []),
   portcullis_process_start_time_seconds: gathered('gauge', 'When the process started, in Unix time.', []),
   portcullis_build_info: gathered('gauge', 'Always 1; its label is the version of the program.', ['version']),
-  portcullis_log_lines_dropped_total: gathered('counter', 'Log lines for which there was no room.', []),
+  portcullis_log_lines_dropped_total: counter('Log lines for which there was no room.', [], 1),
   portcullis_spans_dropped_total: counter(
     'Spans for which there was no room, or that the collector did not take.',
     [],
@@ -213,8 +212,8 @@ export const metrics = {
     ...counter('Connections open now on listeners of kind egress.', [], 1),
     type: 'gauge',
   },
-  proxy_config_load_errors_total: gathered('counter', 'Configurations that were refused whole.', []),
-  proxy_config_reloads_total: gathered('counter', 'Configurations that were read again and applied.', []),
+  proxy_config_load_errors_total: counter('Configurations that were refused whole.', [], 1),
+  proxy_config_reloads_total: counter('Configurations that were read again and applied.', [], 1),
   proxy_upstream_errors_total: counter(
     'Requests that failed on the way to their target.',
     ['type'],

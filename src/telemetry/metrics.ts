@@ -40,15 +40,18 @@ export class SharedMetrics {
   readonly #memory: Memory;
   readonly #families: ReadonlyMap<MetricName, Family>;
 
-  /** Memory for `workers` workers (1–256): 5 MiB and 3 MiB of address space for each, touched as it is used. */
+  /**
+   * Memory for `workers` workers (1–256) and the supervisor, whose view this is: 5 MiB and 3 MiB of address space for
+   * each, touched as it is used.
+   */
   static create(workers: number): SharedMetrics {
     assert(Number.isInteger(workers) && workers >= 1 && workers <= 256, 'workers out of range');
-    const buffer = new SharedArrayBuffer(bytesOf(workers));
-    new Int32Array(buffer)[0] = workers;
-    return new SharedMetrics(buffer, 0);
+    const buffer = new SharedArrayBuffer(bytesOf(workers + 1));
+    new Int32Array(buffer)[0] = workers + 1;
+    return new SharedMetrics(buffer, workers);
   }
 
-  /** A view for worker number `worker`; each number counts from one thread only. The supervisor may hold any. */
+  /** A view for worker number `worker`; each number counts from one thread only. */
   constructor(buffer: SharedArrayBuffer, worker: number) {
     this.buffer = buffer;
     this.#memory = new Memory(buffer, worker);

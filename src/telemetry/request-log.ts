@@ -6,6 +6,7 @@
 
 import { reasons, type Reason } from '../core/reason.ts';
 import { logLevels, type LogLevel } from '../model/settings.ts';
+import { AccessFilter, everything } from './access-filter.ts';
 import { connectionLevel } from './connection-log.ts';
 import { linePrefix, type LogOutput } from './logger.ts';
 import { quoteConfigured, quoteText } from './quote.ts';
@@ -56,20 +57,32 @@ export interface RequestSummary {
 
 export class RequestLog {
   readonly #output: LogOutput;
-  readonly #levelIndex: number;
   readonly #clock: () => number;
+  readonly #filter: AccessFilter;
+  #levelIndex: number;
 
-  constructor(output: LogOutput, level: LogLevel, clock: () => number = Date.now) {
+  constructor(
+    output: LogOutput,
+    level: LogLevel,
+    clock: () => number = Date.now,
+    filter: AccessFilter = everything,
+  ) {
     this.#output = output;
     this.#levelIndex = logLevels.indexOf(level);
     this.#clock = clock;
+    this.#filter = filter;
+  }
+
+  setLevel(level: LogLevel): void {
+    this.#levelIndex = logLevels.indexOf(level);
   }
 
   /** What comes from peers (host, path, method, user agent, id, detail) is escaped here. */
   write(summary: RequestSummary): void {
     const level = requestLevel(summary.reason);
     if (logLevels.indexOf(level) < this.#levelIndex) return;
-    this.#output.write(formatRequest(summary, level, this.#clock()));
+    if (!this.#filter.takes(reasons[summary.reason].outcome)) return;
+    this.#output.write(this.#filter.cut(formatRequest(summary, level, this.#clock())));
   }
 }
 
