@@ -3,35 +3,34 @@ import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { applyChanges, type Change, diffTraffic } from './change.ts';
 import { buildSnapshot } from './snapshot.ts';
-import type { ListenerSettings, PolicySettings, RouteSettings, TrafficSettings } from './settings.ts';
+import { listenerDefaults, routeDefaults } from './settings.ts';
+import type { ListenerSettings, TrafficSettings } from './settings.ts';
+import { record, routes } from './testing/arbitrary-traffic.ts';
 
 const backend = fc.constantFrom(
   { kind: 'tcp', host: 'app.internal', port: 8443 } as const,
   { kind: 'tcp', host: '2001:db8::1', port: 443 } as const,
   { kind: 'unix', path: '/run/app.sock' } as const,
 );
-const route: fc.Arbitrary<RouteSettings> = fc.record({
-  hostname: fc.constantFrom('a.example', 'b.example', '*.example', '*.a.example', 'c.example'),
-  mode: fc.constantFrom('l4', 'l7'),
+const hostname = fc.constantFrom('a.example', 'b.example', '*.example', '*.a.example', 'c.example');
+const parts = {
+  hostname,
   backend,
-  sendProxyProtocol: fc.boolean(),
-  tlsCert: fc.option(fc.constant('/etc/app.pem')),
-  tlsKey: fc.option(fc.constant('env:APP_KEY')),
-  backendTls: fc.boolean(),
-  policies: fc.shuffledSubarray<PolicySettings>([
-    { type: 'block_user_agent', value: 'bot' },
-    { type: 'require_header', value: 'x-api-key' },
-  ]),
-});
-const listener: fc.Arbitrary<ListenerSettings> = fc.record({
+  cert: '/etc/app.pem',
+  key: fc.constantFrom('/etc/app.key', 'env:APP_KEY'),
+};
+const listener: fc.Arbitrary<ListenerSettings> = record({
   kind: fc.constant('ingress'),
   name: fc.constantFrom(':443', ':8443', '[::1]:9443'),
   address: fc.constantFrom({ host: '', port: 443 }, { host: '::1', port: 9443 }),
   proxyProtocol: fc.boolean(),
   proxyProtocolFrom: fc.subarray(['10.0.0.0/8', '2001:db8::/32']),
   maxConnections: fc.nat(2),
+  protocol: fc.constantFrom('tls', 'auto'),
+  redirectHttps: fc.boolean(),
+  trustedProxies: fc.subarray(['10.0.0.0/8', '2001:db8::/32']),
   defaultBackend: fc.option(backend),
-  routes: fc.uniqueArray(route, { selector: (item) => item.hostname }),
+  routes: routes(parts),
 });
 const traffic: fc.Arbitrary<TrafficSettings> = fc.record({
   listeners: fc.uniqueArray(listener, { selector: (item) => item.name }),
@@ -57,6 +56,7 @@ describe('changes', () => {
         const changed = applyChanges(buildSnapshot(1, before, options), 2, changes);
         // The tables' shape depends on their content alone, so equal snapshots decide equally.
         const built = buildSnapshot(2, after, options);
+        // A group's routes are sorted, so their order does not depend on that of the changes either.
         assert.deepEqual(
           { ...changed, listeners: sorted(changed.listeners) },
           { ...built, listeners: sorted(built.listeners) },
@@ -84,7 +84,10 @@ describe('changes', () => {
     ]);
     assert.deepEqual(structuredClone(before), kept);
     assert.equal(before.listeners.get(':443')!.routes.get('new.example'), undefined);
-    assert.equal(after.listeners.get(':443')!.routes.get('new.example')!.ruleId, 'route/:443/new.example');
+    assert.equal(
+      after.listeners.get(':443')!.routes.get('new.example')!.routes[0].ruleId,
+      'route/:443/new.example',
+    );
     assert.equal(after.listeners.get(':8443'), before.listeners.get(':8443'));
     assert.equal(after.firewall.blocked, before.firewall.blocked);
     assert.equal(after.firewall.countries.get('CN'), 'country/-/CN');
@@ -105,11 +108,31 @@ describe('changes', () => {
   });
 
   test('a change to a listener that does not exist is a fault of the caller', () => {
-    const change: Change = { kind: 'route-remove', listener: ':1', hostname: 'a.example' };
+    const change: Change = { kind: 'route-remove', listener: ':1', hostname: 'a.example', pathPrefix: '' };
     assert.throws(
       () => applyChanges(buildSnapshot(1, twoListeners, options), 2, [change]),
       /:1, which is not there/,
     );
+  });
+
+  test('a route goes alone: the others of its hostname stay, and the hostname goes with the last', () => {
+    const [first] = twoListeners.listeners as [ListenerSettings];
+    const l7 = { ...first.routes[0]!, mode: 'l7' as const, hostname: 'l7.example' };
+    const put = (pathPrefix: string): Change => {
+      return { kind: 'route-put', listener: ':443', route: { ...l7, pathPrefix } };
+    };
+    const remove = (pathPrefix: string): Change => {
+      return { kind: 'route-remove', listener: ':443', hostname: 'l7.example', pathPrefix };
+    };
+    const before = applyChanges(buildSnapshot(1, twoListeners, options), 2, [put(''), put('/api')]);
+    const prefixes = (changes: Change[]): string[] | undefined => {
+      const group = applyChanges(before, 3, changes).listeners.get(':443')!.routes.get('l7.example');
+      return group?.routes.map(({ pathPrefix }) => pathPrefix);
+    };
+    assert.deepEqual(prefixes([]), ['/api', '']);
+    assert.deepEqual(prefixes([remove('')]), ['/api']);
+    assert.deepEqual(prefixes([remove('/none')]), ['/api', '']);
+    assert.equal(prefixes([remove(''), remove('/api')]), undefined);
   });
 
   test('carries the GeoIP database by reference', () => {
@@ -121,23 +144,14 @@ describe('changes', () => {
 
 const twoListeners: TrafficSettings = {
   listeners: [':443', ':8443'].map((name) => ({
-    kind: 'ingress',
+    ...listenerDefaults,
     name,
     address: { host: '', port: Number(name.slice(1)) },
-    proxyProtocol: false,
-    proxyProtocolFrom: [],
-    maxConnections: 0,
-    defaultBackend: null,
     routes: [
       {
+        ...routeDefaults,
         hostname: 'a.example',
-        mode: 'l4',
         backend: { kind: 'tcp', host: '127.0.0.1', port: 8443 },
-        sendProxyProtocol: false,
-        tlsCert: null,
-        tlsKey: null,
-        backendTls: false,
-        policies: [],
       },
     ],
   })),

@@ -41,7 +41,10 @@ export function defaultBackendRuleId(listener: string): string {
 }
 
 /** `listener/:443/max_connections`: a setting of the listener that decided, named as in the configuration. */
-export function listenerRuleId(listener: string, setting: 'max_connections' | 'proxy_protocol_from' | 'redirect_https'): string {
+export function listenerRuleId(
+  listener: string,
+  setting: 'max_connections' | 'proxy_protocol_from' | 'redirect_https',
+): string {
   return `listener/${listener}/${setting}`;
 }
 

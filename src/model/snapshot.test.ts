@@ -39,7 +39,9 @@ describe('buildSnapshot', () => {
 
   test('prepares routes with their rule id and their backend in print', () => {
     const { routes, defaultRoute } = snapshot.listeners.get(':443')!;
-    assert.deepEqual(routes.get('app.example.com'), {
+    const group = routes.get('app.example.com');
+    assert.deepEqual([group?.hostname, group?.mode, group?.tls], ['*.example.com', 'l4', null]);
+    assert.deepEqual(group?.routes[0], {
       ruleId: 'route/:443/*.example.com',
       ...routeDefaults,
       hostname: '*.example.com',
@@ -58,6 +60,14 @@ describe('buildSnapshot', () => {
     assert.equal(proxyPeers.lookup(parseIp('11.1.1.1')!), undefined);
     assert.equal(proxyPeersRuleId, 'listener/:443/proxy_protocol_from');
     assert.equal(limitRuleId, 'listener/:443/max_connections');
+  });
+
+  test('prepares whose X-Forwarded fields are believed, which is nobody when left out', () => {
+    const { trustedProxies } = snapshot.listeners.get(':443')!;
+    assert.equal(trustedProxies.lookup(parseIp('10.1.1.1')!), undefined);
+    const trusting = { ...traffic, listeners: [{ ...listener, trustedProxies: ['10.0.0.0/8'] }] };
+    const { listeners } = buildSnapshot(1, trusting, { hashSeed: 1 });
+    assert.equal(listeners.get(':443')!.trustedProxies.lookup(parseIp('10.1.1.1')!), true);
     const open = { ...traffic, listeners: [{ ...listener, proxyProtocolFrom: [] }] };
     assert.equal(buildSnapshot(1, open, { hashSeed: 1 }).listeners.get(':443')!.proxyPeers, null);
   });

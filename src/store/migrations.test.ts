@@ -2,11 +2,11 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, test, type TestContext } from 'node:test';
-import { applicationId, migrate, type Migration, migrations, schemaVersion } from './migrations.ts';
+import { applicationId, migrate, type Migration, migrations, runStep, schemaVersion } from './migrations.ts';
 import { readPragma } from './sql.ts';
 import { StoreDatabase } from './store-database.ts';
 import { scratchDirectory } from './testing/scratch.ts';
-import { emptyTraffic } from './testing/sample-traffic.ts';
+import { emptyTraffic, sampleListener, sampleRoute } from './testing/sample-traffic.ts';
 
 const limits = { busyTimeoutMs: 100, bytesMax: 2 ** 30 };
 
@@ -25,10 +25,55 @@ describe('migrations', () => {
 
   test('each step may run again and changes nothing', (t) => {
     const db = newDatabase(t);
-    const before = schemaOf(db);
-    for (const { sql } of migrations) db.exec(sql);
-    assert.deepEqual(schemaOf(db), before);
+    db.exec(sampleRows);
+    db.exec(`UPDATE listeners SET protocol = 'auto'; UPDATE routes SET mode = 'l7', path_prefix = '/a'`);
+    const before = [schemaOf(db), rowsOf(db)];
+    for (const step of migrations) runStep(db, step);
+    assert.deepEqual([schemaOf(db), rowsOf(db)], before);
     assert.equal(readPragma(db, 'application_id'), applicationId);
+  });
+
+  test('a database of version 0.1.0 opens with every row, in its order, and the defaults of what is new', (t) => {
+    const path = join(scratchDirectory(t), 'old.db');
+    withDatabase(path, (db) => {
+      migrate(db, path, migrations.slice(0, 1));
+      db.exec(rowsOfFirstSchema);
+    });
+    const store = StoreDatabase.open(path, limits);
+    t.after(() => store.close());
+    const { version, traffic } = store.load()!;
+    assert.equal(version, 7);
+    const [listener] = traffic.listeners;
+    const tls = {
+      cert: '/a.pem',
+      key: 'env:K',
+      clientCa: null,
+      clientAuth: 'none',
+      minVersion: '1.2',
+    } as const;
+    assert.deepEqual(traffic.listeners, [
+      sampleListener(':443', [
+        sampleRoute('b.example', { backend: { kind: 'unix', path: '/run/b.sock' } }),
+        sampleRoute('a.example', {
+          mode: 'l7',
+          tls,
+          backendTls: { ca: null, serverName: null, insecure: false },
+          policies: [
+            { type: 'require_header', value: 'x-api-key' },
+            { type: 'block_user_agent', value: 'bot' },
+          ],
+        }),
+      ]),
+    ]);
+    const route = { ...listener!.routes[1]!, pathPrefix: '/api', policies: [] };
+    const entry = { actor: 'test', action: 'Test', changes: [] };
+    store.commit(7, [{ kind: 'route-put', listener: ':443', route }], entry);
+    store.commit(
+      8,
+      [{ kind: 'route-remove', listener: ':443', hostname: 'a.example', pathPrefix: '' }],
+      entry,
+    );
+    assert.deepEqual(store.load()!.traffic.listeners[0]!.routes.slice(1), [route]);
   });
 
   test('a step that fails leaves the file at the step before', (t) => {
@@ -80,6 +125,13 @@ describe('the schema', () => {
     ['a key reference of more than one line', route({ tls_key: `'/etc/a' || char(10) || 'b'` })],
     ['a relative key reference', route({ tls_key: `'app.key'` })],
     ['an l7 route without a certificate', route({ mode: `'l7'`, tls_key: `'/a.key'` })],
+    ['a route of mode l4 with a path', route({ path_prefix: `'/api'` })],
+    ['a path that is no path', route({ mode: `'l7'`, path_prefix: `'api'` })],
+    ['a route twice', route({ hostname: `'first.example'` })],
+    ['client certificates that nothing verifies', route({ mode: `'l7'`, client_auth: `'require'` })],
+    ['an unverified backend without TLS', route({ mode: `'l7'`, backend_insecure: '1' })],
+    ['header rules that are none', route({ mode: `'l7'`, request_headers: `'[]'` })],
+    ['an unknown protocol', `UPDATE listeners SET protocol = 'quic'`],
     ['an unknown mode', route({ mode: `'l5'` })],
     ['a route without a backend', route({ backend_path: 'NULL' })],
     ['a route with two backends', route({ backend_host: `'a'`, backend_port: '1' })],
@@ -129,8 +181,16 @@ describe('the schema', () => {
   });
 });
 
-const sampleRows = `
+const rowsOfFirstSchema = `
+  INSERT INTO settings VALUES ('version', 7);
   INSERT INTO listeners VALUES (1, ':443', 'ingress', '', 443, 0, '[]', 0, NULL, NULL, NULL);
+  INSERT INTO routes VALUES (3, 1, 'b.example', 'l4', NULL, NULL, '/run/b.sock', 0, NULL, NULL, 0);
+  INSERT INTO routes VALUES (5, 1, 'a.example', 'l7', '10.0.0.1', 8443, NULL, 0, '/a.pem', 'env:K', 1);
+  INSERT INTO policies VALUES (5, 0, 'require_header', 'x-api-key'), (5, 1, 'block_user_agent', 'bot');
+`;
+
+const sampleRows = `
+  INSERT INTO listeners VALUES (1, ':443', 'ingress', '', 443, 0, '[]', 0, NULL, NULL, NULL, 'tls', 0, '[]');
   ${route({ id: '1', hostname: `'first.example'` })};
   INSERT INTO policies VALUES (1, 0, 'require_header', 'x-api-key');
 `;
@@ -162,6 +222,10 @@ function withDatabase(path: string, work: (db: DatabaseSync) => void): void {
   } finally {
     db.close();
   }
+}
+
+function rowsOf(db: DatabaseSync): unknown[] {
+  return ['listeners', 'routes', 'policies'].map((table) => db.prepare(`SELECT * FROM ${table}`).all());
 }
 
 function schemaOf(db: DatabaseSync): Record<string, unknown>[] {

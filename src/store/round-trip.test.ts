@@ -7,10 +7,10 @@ import type {
   EndpointAddress,
   ListenerSettings,
   PolicySettings,
-  RouteSettings,
   TrafficSettings,
 } from '../model/settings.ts';
 import { buildSnapshot, type ListenerOptions } from '../model/snapshot.ts';
+import { policy, record, route, routes } from '../model/testing/arbitrary-traffic.ts';
 import { StoreDatabase } from './store-database.ts';
 import type { StoredChange } from './stored-change.ts';
 import { scratchDirectory } from './testing/scratch.ts';
@@ -25,18 +25,19 @@ const backend: fc.Arbitrary<EndpointAddress> = fc.constantFrom(
   { kind: 'unix', path: '/run/app.sock' },
   { kind: 'unix', path: '/run/räksmörgås.sock' },
 );
-const policy: fc.Arbitrary<PolicySettings> = fc.record({
-  type: fc.constantFrom('block_user_agent', 'require_header'),
-  value: fc
-    .string({ minLength: 1, maxLength: 20, unit: 'grapheme' })
-    .filter((value) => !value.includes('\0')),
-});
-const tls = fc.constantFrom(
-  { mode: 'l4', tlsCert: null, tlsKey: null },
-  { mode: 'l4', tlsCert: '/etc/app.pem', tlsKey: '/etc/app.key' },
-  { mode: 'l7', tlsCert: '/etc/app.pem', tlsKey: '/etc/app.key' },
-  { mode: 'l7', tlsCert: '/etc/app.pem', tlsKey: 'env:APP_KEY' },
-) satisfies fc.Arbitrary<Pick<RouteSettings, 'mode' | 'tlsCert' | 'tlsKey'>>;
+/** Any text is a value to the store. */
+const policies = fc.uniqueArray(
+  fc.oneof(
+    policy,
+    record<PolicySettings>({
+      type: fc.constant('block_user_agent'),
+      value: fc
+        .string({ minLength: 1, maxLength: 20, unit: 'grapheme' })
+        .filter((value) => !value.includes('\0')),
+    }),
+  ),
+  { selector: ({ type, value }) => `${type} ${value}`, maxLength: 4 },
+);
 const hostname = fc.constantFrom(
   'a.example',
   'b.example',
@@ -45,18 +46,13 @@ const hostname = fc.constantFrom(
   'c.example',
   'xn--e1afmkfd.example',
 );
-const route: fc.Arbitrary<RouteSettings> = fc
-  .tuple(
-    tls,
-    fc.record({
-      hostname,
-      backend,
-      sendProxyProtocol: fc.boolean(),
-      backendTls: fc.boolean(),
-      policies: fc.uniqueArray(policy, { selector: ({ type, value }) => `${type} ${value}`, maxLength: 4 }),
-    }),
-  )
-  .map(([secured, rest]) => ({ ...secured, ...rest }));
+const parts = {
+  hostname,
+  backend,
+  cert: '/etc/app.pem',
+  key: fc.constantFrom('/etc/app.key', 'env:APP_KEY'),
+  policies,
+};
 const listenerName = fc.constantFrom(':443', ':8443', '[::1]:9443', '127.0.0.1:0');
 const options = {
   kind: fc.constant('ingress' as const),
@@ -64,13 +60,16 @@ const options = {
   proxyProtocol: fc.boolean(),
   proxyProtocolFrom: fc.shuffledSubarray(['10.0.0.0/8', '2001:db8::/32']),
   maxConnections: fc.nat(),
+  protocol: fc.constantFrom('tls' as const, 'http' as const, 'auto' as const),
+  redirectHttps: fc.boolean(),
+  trustedProxies: fc.shuffledSubarray(['10.0.0.0/8', '2001:db8::/32']),
   defaultBackend: fc.option(backend),
 };
 const listenerOptions: fc.Arbitrary<ListenerOptions> = fc.record({ name: listenerName, ...options });
 const listener: fc.Arbitrary<ListenerSettings> = fc.record({
   name: listenerName,
   ...options,
-  routes: fc.uniqueArray(route, { selector: (item) => item.hostname }),
+  routes: routes(parts),
 });
 const rateLimit = fc.option(
   fc.record({ connections: fc.integer({ min: 1 }), windowMs: fc.integer({ min: 1 }) }),
@@ -105,8 +104,13 @@ const change: fc.Arbitrary<Exclude<Change, { kind: 'geoip-set' }>> = fc.oneof(
     listener: listenerName,
     maxConnections: fc.nat(),
   }),
-  fc.record({ kind: fc.constant('route-put' as const), listener: listenerName, route }),
-  fc.record({ kind: fc.constant('route-remove' as const), listener: listenerName, hostname }),
+  fc.record({ kind: fc.constant('route-put' as const), listener: listenerName, route: route(parts) }),
+  fc.record({
+    kind: fc.constant('route-remove' as const),
+    listener: listenerName,
+    hostname,
+    pathPrefix: fc.constantFrom('', '/api'),
+  }),
   fc.record({ kind: fc.constantFrom('firewall-put' as const, 'firewall-remove' as const), rule }),
   fc.record({
     kind: fc.constantFrom('exempt-put' as const, 'exempt-remove' as const),

@@ -110,9 +110,9 @@ describe('the store', () => {
     const bad: StoredChange[] = [
       { kind: 'route-put', listener: ':8443', route: sampleRoute('b.example') },
       { kind: 'max-connections-set', listener: ':8443', maxConnections: 1 },
-      { kind: 'route-remove', listener: ':8443', hostname: 'a.example' },
+      { kind: 'route-remove', listener: ':8443', hostname: 'a.example', pathPrefix: '' },
       { kind: 'max-connections-set', listener: ':443', maxConnections: -1 },
-      { kind: 'route-put', listener: ':443', route: sampleRoute('a.example', { mode: 'l7' }) },
+      { kind: 'route-put', listener: ':443', route: sampleRoute('a.example', { pathPrefix: '/api' }) },
     ];
     for (const change of bad) {
       const commit = store.commit(1, [{ kind: 'exempt-put', cidr: '10.0.0.0/8' }, change], entry);
