@@ -50,15 +50,15 @@ export class HeadWriter {
     const { status } = head;
     const lines = this.#fields.write(head.fields);
     if (context.protocol !== null && status === 200) return this.#switch(lines, context);
+    if (context.method === 'CONNECT' && status >= 200 && status < 300) {
+      this.framing = 'tunnel';
+      return `${statusLine(status)}${lines}\r\n`;
+    }
     // Without a length an HTTP/1.0 client finds the end of the body by the end of the connection.
     const isBodiless = status < 200 || status === 204 || status === 304 || context.method === 'HEAD' || isEnd;
     const isDelimited = isBodiless || !context.isFirstVersion || this.#fields.contentLength !== -1;
     const text = `${statusLine(status)}${lines}${connectionLine(context, isDelimited)}`;
     if (status < 200 || status === 204) return this.#bare(text);
-    if (context.method === 'CONNECT' && status < 300) {
-      this.framing = 'tunnel';
-      return `${text}\r\n`;
-    }
     if (context.method === 'HEAD' || status === 304) {
       const length = this.#fields.contentLength;
       return this.#bare(length === -1 ? text : `${text}content-length: ${length}\r\n`);

@@ -68,20 +68,19 @@ export class ResponseParser {
   }
 
   /**
-   * Answers how many bytes were read: all of them, unless `stop` was called. Throws ProtocolError
-   * `upstream-malformed`.
+   * Answers how many bytes were read: all of them, unless the response ended or `stop` was called. What is left
+   * answers no request, and neither do bytes for an idle parser. Throws ProtocolError `upstream-malformed`.
    */
   receive(bytes: HostBytes, start: number, sink: ResponseEvents): number {
     let at = start;
     this.#isStopped = false;
-    while (at < bytes.length && !this.#isStopped) {
+    if (this.#state === states.idle) throw malformed('upstream', 'bytes that answer no request');
+    while (at < bytes.length && !this.#isStopped && this.#state !== states.idle) {
       if (this.#state === states.head) {
         at = this.#readHead(bytes, at, sink);
-      } else if (this.#state === states.body) {
+      } else {
         at = this.#body.receive(bytes, at, sink);
         if (this.#body.isDone) this.#state = states.idle;
-      } else {
-        throw malformed('upstream', 'bytes that answer no request');
       }
     }
     return at;
