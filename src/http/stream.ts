@@ -49,6 +49,11 @@ export interface StreamFailure {
   readonly detail: string | undefined;
   /** True when the peer certainly did nothing with the request: the same request may be sent again. */
   readonly isUnprocessed: boolean;
+  /**
+   * True when no byte of a response had come. On a connection that served requests before (`requestCount`) it most
+   * likely died while it was idle: what may be repeated without harm may be sent once more.
+   */
+  readonly isUnanswered?: boolean;
 }
 
 /** What both sides of a stream can do. */
