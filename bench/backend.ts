@@ -39,7 +39,7 @@ export class Backend {
 }
 
 /** Free ports that stay ours until `processes` ends: between two runs nobody listens, and nobody else may take them. */
-async function reservePorts(
+export async function reservePorts(
   generator: string,
   count: number,
   core: number,

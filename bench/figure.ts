@@ -1,12 +1,15 @@
 // What a figure is: a piece of work measured on one proxy at a time, and the numbers it yields.
 
+import type { HttpJob, HttpLoad } from './http-load.ts';
 import type { Job, Load, LoadResult, Target } from './load.ts';
-import type { Peer, PeerPlace } from './peers.ts';
+import type { Peer, PeerPlace, RunningPeer } from './peers.ts';
 
 /** Bounds on Portcullis ÷ the better peer: at most, where lower is better; at least, where higher is better. */
 export interface RatioTargets {
   default?: number;
   tuned?: number;
+  /** By a reference's label. */
+  references?: Readonly<Record<string, number>>;
 }
 
 export interface Metric {
@@ -17,6 +20,8 @@ export interface Metric {
   ratioTargets?: RatioTargets;
   /** A bound on Portcullis's own number. */
   absoluteTarget?: number;
+  /** The key of the metric that this one is without its direct run: report.ts subtracts. */
+  addedTo?: string;
   /** A rate that the generator could limit: the direct run beside it says how much more the generator can do. */
   isRate?: boolean;
 }
@@ -37,6 +42,8 @@ export interface Effort {
 
 export interface Bench {
   load: Load;
+  /** There when a figure of layer 7 is measured. */
+  http: HttpLoad | undefined;
   effort: Effort;
   place: PeerPlace;
 }
@@ -50,7 +57,12 @@ export interface Figure {
   measure: (bench: Bench, target: Required<Target>, peer: Peer) => Promise<Sample>;
   /** Which proxies it applies to; all when absent. */
   only?: Peer['name'];
+  /** The proxies of a layer 7 figure, and how they are started for it. */
+  http?: { peers: readonly Peer[]; start: (peer: Peer, bench: Bench) => Promise<RunningPeer> };
 }
+
+/** The body of a small response. */
+const SMALL_RESPONSE_BYTES = 128;
 
 export const EFFORTS = {
   full: {
@@ -75,6 +87,22 @@ export const EFFORTS = {
 export function jobOf(bench: Bench, kind: Job['kind'], shape: Partial<Job>): Job {
   const { seconds, warmupSeconds, verify } = bench.effort;
   return { kind, connections: 1, seconds, warmupSeconds, verify, ...shape };
+}
+
+/** A layer 7 job of the run's length: small heads, no request body. */
+export function httpJobOf(bench: Bench, kind: HttpJob['kind'], shape: Partial<HttpJob>): HttpJob {
+  const { seconds, warmupSeconds, verify } = bench.effort;
+  return {
+    ...{ kind, version: 1, tls: false, backendVersion: 1, connections: 32, streams: 1, heads: 'small' },
+    ...{ seconds, warmupSeconds, verify, requestBytes: 0, responseBytes: SMALL_RESPONSE_BYTES },
+    ...shape,
+  };
+}
+
+/** The generator of a layer 7 figure. */
+export function httpLoadOf(bench: Bench): HttpLoad {
+  if (bench.http === undefined) throw new Error('the HTTP load generator is not there');
+  return bench.http;
 }
 
 export function cpuUsPerUnit(result: LoadResult): number {

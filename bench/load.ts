@@ -56,13 +56,17 @@ export interface Target {
 /** Compiles the generator into `directory`; returns the program's path. */
 export function compileGenerator(directory: string): string {
   const program = join(directory, 'generator');
-  const source = join(import.meta.dirname, 'generator.c');
-  const result = spawnSync('gcc', ['-O3', '-o', program, source], {
+  compile(program, [join(import.meta.dirname, 'generator.c')]);
+  return program;
+}
+
+/** `sources` may end with libraries. */
+export function compile(program: string, sources: readonly string[]): void {
+  const result = spawnSync('gcc', ['-O3', '-o', program, ...sources], {
     encoding: 'utf8',
     timeout: COMPILE_TIMEOUT_MS,
   });
   if (result.status !== 0) throw new Error(`the load generator does not compile: ${result.stderr}`);
-  return program;
 }
 
 export class Load {
@@ -119,14 +123,17 @@ export class Load {
   }
 }
 
+/** What the steps of a run need to know of its job. */
+type HeldJob = Readonly<{ kind: string; seconds: number; warmupSeconds: number }>;
+
 /** A generator process between its steps; each step has a time limit. */
 export class HeldLoad {
   readonly #child: ChildProcess;
   readonly #processes: Processes;
-  readonly #job: Job;
+  readonly #job: HeldJob;
   readonly #lines: AsyncIterator<string>;
 
-  constructor(child: ChildProcess, processes: Processes, job: Job) {
+  constructor(child: ChildProcess, processes: Processes, job: HeldJob) {
     this.#child = child;
     this.#processes = processes;
     this.#job = job;

@@ -5,6 +5,8 @@ import { existsSync, readFileSync } from 'node:fs';
 import { release } from 'node:os';
 
 const INSTALL_TIMEOUT_MS = 180_000;
+/** What the HTTP generator compiles against. */
+const OPENSSL_HEADERS = '/usr/include/openssl/ssl.h';
 const STREAM_MODULE = '/usr/lib/nginx/modules/ngx_stream_module.so';
 
 export interface MachineFacts {
@@ -19,6 +21,7 @@ export interface MachineFacts {
   node: string;
   haproxy: string;
   nginx: string;
+  caddy: string;
 }
 
 /** The cores of one run: the proxy alone on its own, load and backend together or, with three cores, apart. */
@@ -28,12 +31,14 @@ export interface Cores {
   backend: number;
 }
 
-export type Tool = 'haproxy' | 'nginx' | 'gcc';
+export type Tool = 'haproxy' | 'nginx' | 'caddy' | 'gcc' | 'openssl';
 
 const PACKAGES: Record<Tool, string[]> = {
   haproxy: ['haproxy'],
   nginx: ['nginx-light', 'libnginx-mod-stream'],
+  caddy: ['caddy'],
   gcc: ['gcc', 'libc6-dev'],
+  openssl: ['openssl', 'libssl-dev'],
 };
 
 export function machineFacts(): MachineFacts {
@@ -49,6 +54,7 @@ export function machineFacts(): MachineFacts {
     node: process.version,
     haproxy: version('haproxy', ['-v'], /version (\S+)/),
     nginx: version('nginx', ['-v'], /nginx\/(\S+)/),
+    caddy: version('caddy', ['version'], /^v?(\d\S*)/),
   };
 }
 
@@ -72,6 +78,7 @@ export function descriptorsMax(): number {
 export function isInstalled(tool: Tool): boolean {
   if (spawnSync('sh', ['-c', `command -v ${tool}`], { stdio: 'ignore', env: systemPath() }).status !== 0)
     return false;
+  if (tool === 'openssl') return existsSync(OPENSSL_HEADERS);
   return tool !== 'nginx' || existsSync(STREAM_MODULE) || nginxHasStream();
 }
 

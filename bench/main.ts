@@ -7,26 +7,36 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Backend } from './backend.ts';
 import { EFFORTS, type Bench, type Figure } from './figure.ts';
+import { bodies } from './figures/bodies.ts';
 import { bulk } from './figures/bulk.ts';
 import { connection } from './figures/connection.ts';
 import { exchange } from './figures/exchange.ts';
+import { features } from './figures/features.ts';
+import { grpc } from './figures/grpc.ts';
+import { requestFigures } from './figures/http.ts';
 import { idle } from './figures/idle.ts';
 import { latency } from './figures/latency.ts';
 import { tables } from './figures/tables.ts';
+import { HttpLoad } from './http-load.ts';
+import { HTTP_PEERS } from './http-peers.ts';
 import { compileGenerator, Load } from './load.ts';
 import { chooseCores, installMissing, machineFacts, pinSelf, type Tool } from './machine.ts';
 import { PEERS, startPeer, type Peer, type PeerName, type RunningPeer } from './peers.ts';
 import { Processes } from './processes.ts';
 import * as report from './report.ts';
 
-const FIGURES: readonly Figure[] = [bulk, exchange, connection, latency, idle, tables];
+const FIGURES: readonly Figure[] = [
+  ...[bulk, exchange, connection, latency, idle, tables],
+  ...[...requestFigures, bodies, grpc, features],
+];
+const ALL_PEERS: readonly Peer[] = [...PEERS, ...HTTP_PEERS];
 const ROUNDS_MAX = 50;
 const SECONDS_MAX = 60;
 
 const USAGE = `npm run bench -- [options]
   --quick          tiny: one short round, every byte compared
   --only LIST      of ${FIGURES.map((figure) => figure.name).join(', ')}
-  --peers LIST     of haproxy, nginx, none; Portcullis is always measured, unless
+  --peers LIST     of haproxy, nginx, caddy, node-http2, none; Portcullis is always measured, unless
   --no-portcullis  only the peers
   --rounds N       rounds (default 3)
   --seconds N      length of each window (default 3)
@@ -36,7 +46,7 @@ const USAGE = `npm run bench -- [options]
 interface Options {
   quick: boolean;
   figures: Figure[];
-  peers: Peer[];
+  peers: ReadonlySet<PeerName>;
   rounds: number | undefined;
   seconds: number | undefined;
   jsonFile: string;
@@ -58,9 +68,9 @@ async function main(args: string[]): Promise<number> {
     say(USAGE);
     return 2;
   }
-  const missing = installMissing([...new Set<Tool>([...peerTools(options.peers), 'gcc'])], say);
-  if (missing.includes('gcc')) return 1;
-  const peers = options.peers.filter((peer) => !missing.includes(peer.name as Tool));
+  const missing = installMissing(neededTools(options), say);
+  if (missing.includes('gcc') || missing.includes('openssl')) return 1;
+  const peers = new Set([...options.peers].filter((name) => !missing.includes(name as Tool)));
   const directory = mkdtempSync(join(tmpdir(), 'portcullis-bench-'));
   const cleanUp = async (): Promise<void> => {
     await processes.endAll();
@@ -77,18 +87,25 @@ async function main(args: string[]): Promise<number> {
   }
 }
 
-async function measureAll(options: Options, peers: readonly Peer[], directory: string): Promise<number> {
+async function measureAll(
+  options: Options,
+  peers: ReadonlySet<PeerName>,
+  directory: string,
+): Promise<number> {
   const cores = chooseCores();
   pinSelf(cores.load);
   const facts = machineFacts();
   say(
-    `${facts.cpu}, Linux ${facts.kernel}, Node ${facts.node}, HAProxy ${facts.haproxy}, nginx ${facts.nginx}`,
+    `${facts.cpu}, Linux ${facts.kernel}, Node ${facts.node}, HAProxy ${facts.haproxy}, nginx ${facts.nginx}, Caddy ${facts.caddy}`,
   );
   const generator = compileGenerator(directory);
   const backend = await Backend.start(generator, cores, processes);
   const effort = { ...(options.quick ? EFFORTS.quick : EFFORTS.full) };
   const bench: Bench = {
     load: new Load(generator, directory, backend, cores, processes),
+    http: options.figures.some(isHttp)
+      ? await HttpLoad.start(generator, directory, cores, processes)
+      : undefined,
     effort: {
       ...effort,
       rounds: options.rounds ?? effort.rounds,
@@ -99,9 +116,12 @@ async function measureAll(options: Options, peers: readonly Peer[], directory: s
   const rounds: report.Rounds = new Map();
   const failures: string[] = [];
   for (const figure of options.figures) await measureFigure(figure, bench, peers, rounds, failures);
-  report.addLatencyDifferences(rounds);
+  report.addDifferences(options.figures, rounds);
   const ratios = report.ratioRows(options.figures, rounds, bench.effort.judged);
-  say(`\n${report.absoluteTable(options.figures, rounds)}`);
+  const layers = [options.figures.filter((figure) => !isHttp(figure)), options.figures.filter(isHttp)];
+  for (const figures of layers) {
+    if (figures.length > 0) say(`\n${report.absoluteTable(figures, rounds)}`);
+  }
   say(`\n${report.headroomTable(options.figures, rounds)}`);
   if (ratios.length > 0) say(`\n${report.ratioTable(ratios)}`);
   if (!bench.effort.judged) say('a quick run shows that the bench works; it is too short for PASS or MISS');
@@ -115,20 +135,23 @@ async function measureAll(options: Options, peers: readonly Peer[], directory: s
 async function measureFigure(
   figure: Figure,
   bench: Bench,
-  peers: readonly Peer[],
+  peers: ReadonlySet<PeerName>,
   rounds: report.Rounds,
   failures: string[],
 ): Promise<void> {
   const running = new Map<Peer, RunningPeer>();
   const dropped = new Set<Peer>();
-  const applicable = peers.filter((peer) => figure.only === undefined || peer.name === figure.only);
+  const start = figure.http?.start ?? ((peer: Peer) => startPeer(peer, bench.place));
+  const applicable = (figure.http?.peers ?? PEERS).filter(
+    ({ name }) => peers.has(name) && (figure.only === undefined || name === figure.only),
+  );
   for (let round = 0; round < bench.effort.rounds; round++) {
     say(`${figure.name}, round ${round + 1} of ${bench.effort.rounds}`);
     if (figure.measureDirect) report.addSample(rounds, report.DIRECT, await figure.measureDirect(bench));
     for (const peer of applicable) {
       if (dropped.has(peer)) continue;
       try {
-        const proxy = running.get(peer) ?? (await startPeer(peer, bench.place));
+        const proxy = running.get(peer) ?? (await start(peer, bench));
         running.set(peer, proxy);
         report.addSample(rounds, peer.label, await figure.measure(bench, proxy.target, peer));
       } catch (error) {
@@ -153,7 +176,7 @@ function readOptions(args: string[]): Options | undefined {
       options: {
         quick: { type: 'boolean', default: false },
         only: { type: 'string', default: FIGURES.map((figure) => figure.name).join(',') },
-        peers: { type: 'string', default: 'haproxy,nginx' },
+        peers: { type: 'string', default: 'haproxy,nginx,caddy,node-http2' },
         'no-portcullis': { type: 'boolean', default: false },
         rounds: { type: 'string' },
         seconds: { type: 'string' },
@@ -163,15 +186,12 @@ function readOptions(args: string[]): Options | undefined {
     });
     const names = values.only.split(',');
     const figures = FIGURES.filter((figure) => names.includes(figure.name));
-    const peerNames = new Set([
-      ...values.peers.split(','),
-      ...(values['no-portcullis'] ? [] : ['portcullis']),
-    ]);
-    if (figures.length !== names.length || [...peerNames].some((name) => !isPeerName(name))) return undefined;
+    const peerNames = values.peers.split(',').filter((name) => name !== 'none');
+    if (figures.length !== names.length || !peerNames.every(isPeerName)) return undefined;
     return {
       quick: values.quick,
       figures,
-      peers: PEERS.filter((peer) => peerNames.has(peer.name)),
+      peers: new Set<PeerName>([...peerNames, ...(values['no-portcullis'] ? [] : ['portcullis' as const])]),
       rounds: boundedNumber(values.rounds, ROUNDS_MAX),
       seconds: boundedNumber(values.seconds, SECONDS_MAX),
       jsonFile: values.json,
@@ -189,12 +209,23 @@ function boundedNumber(text: string | undefined, max: number): number | undefine
   return value;
 }
 
-function isPeerName(name: string): name is PeerName | 'none' {
-  return name === 'none' || PEERS.some((peer) => peer.name === name);
+function isPeerName(name: string): name is PeerName {
+  return ALL_PEERS.some((peer) => peer.name === name);
 }
 
-function peerTools(peers: readonly Peer[]): Tool[] {
-  return peers.filter((peer) => peer.name !== 'portcullis').map((peer) => peer.name as Tool);
+function isHttp(figure: Figure): boolean {
+  return figure.http !== undefined;
+}
+
+/** Compilers, and the peers that are programs of their own and have a part in a figure. */
+function neededTools({ figures, peers }: Options): Tool[] {
+  const involved = new Set(
+    figures.flatMap((figure) => (figure.http?.peers ?? PEERS).map(({ name }) => name)),
+  );
+  const programs = (['haproxy', 'nginx', 'caddy'] as const).filter(
+    (name) => involved.has(name) && peers.has(name),
+  );
+  return [...programs, 'gcc', ...(figures.some(isHttp) ? (['openssl'] as const) : [])];
 }
 
 function defaultJsonFile(): string {

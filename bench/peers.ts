@@ -9,10 +9,13 @@ import type { Target } from './load.ts';
 import { descriptorsMax, nginxStreamModule } from './machine.ts';
 import { acceptsConnections, type Processes } from './processes.ts';
 
-export type PeerName = 'portcullis' | 'haproxy' | 'nginx';
+export type PeerName = 'portcullis' | 'haproxy' | 'nginx' | 'caddy' | 'node-http2';
 
-/** `default` is the proxy's own buffer size; `tuned` gives it the 256 KiB that Portcullis reads with. */
-export type Variant = 'default' | 'tuned';
+/**
+ * `default` is the proxy's own buffer size; `tuned` gives it the 256 KiB that Portcullis reads with. A `reference`
+ * stands for itself: the ratio to it is shown apart, and it is never the better peer.
+ */
+export type Variant = 'default' | 'tuned' | 'reference';
 
 export interface Peer {
   name: PeerName;
@@ -44,7 +47,7 @@ export const BLOCKED_CIDRS: readonly string[] = [
 const CONNECTION_RATE_MAX = 1_000_000;
 const START_TIMEOUT_MS = 20_000;
 const LOG_EXCERPT_CHARACTERS = 400;
-const TUNED_BUFFER_BYTES = 256 * 1024;
+export const TUNED_BUFFER_BYTES = 256 * 1024;
 
 export interface PeerPlace {
   directory: string;
@@ -62,12 +65,15 @@ export interface RunningPeer {
   stop(): Promise<void>;
 }
 
-interface Launch {
+export interface Launch {
   command: string;
   args: string[];
 }
 
-const launches: Record<PeerName, (peer: Peer, port: number, base: string, place: PeerPlace) => Launch> = {
+type LaunchTcp = (peer: Peer, port: number, base: string, place: PeerPlace) => Launch;
+
+/** Those that also work at layer 4. */
+const launches: Partial<Record<PeerName, LaunchTcp>> = {
   portcullis: launchPortcullis,
   haproxy: launchHaproxy,
   nginx: launchNginx,
@@ -77,7 +83,8 @@ const launches: Record<PeerName, (peer: Peer, port: number, base: string, place:
 export async function startPeer(peer: Peer, place: PeerPlace): Promise<RunningPeer> {
   const port = await freePort();
   const base = join(place.directory, `${peer.label.replace(' ', '-')}-${port}`);
-  const launch = launches[peer.name](peer, port, base, place);
+  const launch = launches[peer.name]?.(peer, port, base, place);
+  if (launch === undefined) throw new Error(`${peer.name} does not work at layer 4`);
   return startLaunched(peer, launch, port, base, place);
 }
 
@@ -114,7 +121,8 @@ export function portcullisConfig(
   return `${lines.join('\n')}\n`;
 }
 
-async function startLaunched(
+/** Starts the command and waits until it accepts on `port`. */
+export async function startLaunched(
   peer: Peer,
   launch: Launch,
   port: number,
@@ -139,7 +147,7 @@ async function startLaunched(
   };
 }
 
-function portcullisCommand(configFile: string): Launch {
+export function portcullisCommand(configFile: string): Launch {
   return { command: join(import.meta.dirname, '../bin/portcullis'), args: ['serve', '-c', configFile] };
 }
 
@@ -220,6 +228,6 @@ function launchNginx(peer: Peer, port: number, base: string, place: PeerPlace): 
 }
 
 /** HAProxy refuses to start when its descriptors do not suffice: two a connection, and pipes to splice through. */
-function connectionsMax(): number {
+export function connectionsMax(): number {
   return Math.min(50_000, Math.floor((descriptorsMax() - 512) / 2.6));
 }

@@ -4,9 +4,12 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { Figure, Metric, Sample } from './figure.ts';
 import type { MachineFacts } from './machine.ts';
-import { PEERS, type Peer, type Variant } from './peers.ts';
+import { HTTP_PEERS } from './http-peers.ts';
+import { PEERS, type Peer } from './peers.ts';
 
 export const DIRECT = 'direct';
+
+const REFERENCES = HTTP_PEERS.filter((peer) => peer.variant === 'reference');
 
 /** Every round's number, by metric key, then by column (a peer's label, or `direct`). */
 export type Rounds = Map<string, Map<string, number[]>>;
@@ -30,19 +33,16 @@ export function addSample(rounds: Rounds, column: string, sample: Sample): void 
   }
 }
 
-/** What each proxy adds to the direct latency of the same round. */
-export function addLatencyDifferences(rounds: Rounds): void {
-  for (const percentile of ['P50', 'P99']) {
-    const measured = rounds.get(`latency${percentile}Us`);
+/** What each proxy adds to the direct run of the same round. */
+export function addDifferences(figures: readonly Figure[], rounds: Rounds): void {
+  for (const { key, addedTo } of allMetrics(figures)) {
+    const measured = addedTo === undefined ? undefined : rounds.get(addedTo);
     const direct = measured?.get(DIRECT);
     if (measured === undefined || direct === undefined) continue;
     for (const [column, values] of measured) {
       if (column === DIRECT) continue;
       const added = values.map((value, round) => value - (direct[round] ?? median(direct)));
-      rounds.set(
-        `added${percentile}Us`,
-        (rounds.get(`added${percentile}Us`) ?? new Map()).set(column, added),
-      );
+      rounds.set(key, (rounds.get(key) ?? new Map()).set(column, added));
     }
   }
 }
@@ -54,7 +54,10 @@ export function medianOf(rounds: Rounds, key: string, column: string): number | 
 
 /** The absolute figures: one row per metric, one column per proxy, and the load straight to the backend. */
 export function absoluteTable(figures: readonly Figure[], rounds: Rounds): string {
-  const columns = [...PEERS.map((peer) => peer.label), DIRECT];
+  const labels = new Set([...PEERS, ...HTTP_PEERS].map((peer) => peer.label));
+  const columns = [...labels, DIRECT].filter((column) =>
+    allMetrics(figures).some(({ key }) => rounds.get(key)?.has(column) === true),
+  );
   const rows = allMetrics(figures)
     .filter((metric) => rounds.has(metric.key))
     .map((metric) => [
@@ -77,8 +80,15 @@ function measuredRows(figures: readonly Figure[], rounds: Rounds): RatioRow[] {
   return allMetrics(figures).flatMap((metric) => {
     const own = medianOf(rounds, metric.key, 'portcullis');
     if (own === undefined || metric.better === 'neither') return [];
-    const variants: Variant[] = ['default', 'tuned'];
-    const ratios = variants.flatMap((variant) => ratioRow(metric, own, variant, rounds) ?? []);
+    const ratios = [
+      ...(['default', 'tuned'] as const).flatMap((variant) => {
+        const candidates = PEERS.filter((peer) => peer.name !== 'portcullis' && peer.variant === variant);
+        return ratioRow(metric, own, candidates, metric.ratioTargets?.[variant], rounds) ?? [];
+      }),
+      ...REFERENCES.flatMap((peer) => {
+        return ratioRow(metric, own, [peer], metric.ratioTargets?.references?.[peer.label], rounds) ?? [];
+      }),
+    ];
     return metric.absoluteTarget === undefined ? ratios : [absoluteRow(metric, own), ...ratios];
   });
 }
@@ -102,9 +112,9 @@ export function headroomTable(figures: readonly Figure[], rounds: Rounds): strin
     .filter((metric) => metric.isRate === true)
     .flatMap((metric) => {
       const direct = medianOf(rounds, metric.key, DIRECT);
-      const proxied = PEERS.map((peer) => medianOf(rounds, metric.key, peer.label)).filter(
-        (v) => v !== undefined,
-      );
+      const proxied = [...PEERS, ...REFERENCES]
+        .map((peer) => medianOf(rounds, metric.key, peer.label))
+        .filter((v) => v !== undefined);
       if (direct === undefined || proxied.length === 0) return [];
       const fastest = Math.max(...proxied);
       const headroom = `${(direct / fastest).toFixed(2)} ×`;
@@ -131,21 +141,25 @@ export function writeResults(
   writeFileSync(file, `${JSON.stringify({ machine: facts, figures, ratios }, null, 2)}\n`);
 }
 
-function ratioRow(metric: Metric, own: number, variant: Variant, rounds: Rounds): RatioRow | undefined {
-  const candidates = PEERS.filter((peer) => peer.name !== 'portcullis' && peer.variant === variant).flatMap(
-    (peer) => {
-      const value = medianOf(rounds, metric.key, peer.label);
-      return value === undefined ? [] : [{ peer, value }];
-    },
-  );
-  if (candidates.length === 0) return undefined;
-  const best = candidates.reduce((a, b) => (isBetter(metric, b.value, a.value) ? b : a));
+function ratioRow(
+  metric: Metric,
+  own: number,
+  candidates: readonly Peer[],
+  bound: number | undefined,
+  rounds: Rounds,
+): RatioRow | undefined {
+  const measured = candidates.flatMap((peer) => {
+    const value = medianOf(rounds, metric.key, peer.label);
+    return value === undefined ? [] : [{ peer, value }];
+  });
+  if (measured.length === 0) return undefined;
+  const best = measured.reduce((a, b) => (isBetter(metric, b.value, a.value) ? b : a));
   return {
     metric: metric.label,
     unit: metric.unit,
     against: describePeer(best.peer),
     ratio: own / best.value,
-    ...verdict(metric, own / best.value, metric.ratioTargets?.[variant]),
+    ...verdict(metric, own / best.value, bound),
   };
 }
 
