@@ -88,6 +88,8 @@ export interface ConnectAttempt {
 export interface Acceptor {
   /** The port that was bound, also when 0 was asked for. */
   readonly port: number;
+  /** The descriptor of the listening socket, for a successor; -1 when there is none. */
+  readonly fd: number;
   /** Stops accepting; what has been accepted goes on. */
   close(): void;
 }
@@ -97,6 +99,8 @@ export interface Transport {
   readonly name: 'fast' | 'public';
   /** Accepts on `host:port` beside other workers (`SO_REUSEPORT`). Rejects when it can not bind. */
   listen(host: string, port: number, onAccept: (channel: Channel) => void): Promise<Acceptor>;
+  /** Accepts on a listening socket that another process left us. Rejects when `fd` is none. */
+  adopt(fd: number, onAccept: (channel: Channel) => void): Promise<Acceptor>;
   connect(target: ConnectTarget, observer: ConnectObserver): ConnectAttempt;
 }
 

@@ -17,7 +17,7 @@ import {
   type Endpoint,
   type Transport,
 } from './channel.ts';
-import { bindServer } from './listen.ts';
+import { adoptServer, bindServer, descriptorOf } from './listen.ts';
 import { endOfFile, type ConnectRequest, type Handle, type Native, type WriteRequest } from './native.ts';
 
 /**
@@ -42,14 +42,22 @@ export class FastTransport implements Transport {
 
   async listen(host: string, port: number, onAccept: (channel: Channel) => void): Promise<Acceptor> {
     const server = createServer();
-    const bound = await bindServer(server, host, port);
+    return this.#acceptOn(server, await bindServer(server, host, port), onAccept);
+  }
+
+  async adopt(fd: number, onAccept: (channel: Channel) => void): Promise<Acceptor> {
+    const server = createServer();
+    return this.#acceptOn(server, await adoptServer(server, fd), onAccept);
+  }
+
+  #acceptOn(server: Server, port: number, onAccept: (channel: Channel) => void): Acceptor {
     const handle = (server as Server & { _handle: Handle })._handle;
     // Linux copies the option to every accepted socket: one system call less for each connection.
     handle.setNoDelay?.(true);
     handle.onconnection = (status, accepted) => {
       if (status === 0) onAccept(new HandleChannel(this, accepted));
     };
-    return { port: bound, close: () => void server.close() };
+    return { port, fd: descriptorOf(server), close: () => void server.close() };
   }
 
   connect(target: ConnectTarget, observer: ConnectObserver): ConnectAttempt {

@@ -17,6 +17,16 @@ export async function bindServerAlone(server: Server, host: string, port: number
   return listenServer(server, { ...hostOption(host), port, exclusive: true });
 }
 
+/** Accepts on the listening socket `fd`. Answers its port. */
+export async function adoptServer(server: Server, fd: number): Promise<number> {
+  return listenServer(server, { fd, exclusive: true });
+}
+
+/** Of the listening socket; -1 once it is closed. Node does not promise where it keeps the number. */
+export function descriptorOf(server: Server): number {
+  return (server as Server & { _handle?: { fd?: number } | null })._handle?.fd ?? -1;
+}
+
 /** Without a host, Node binds `::` for both families, or `0.0.0.0` where the machine has no IPv6. */
 function hostOption(host: string): { host?: string } {
   return host === '' ? {} : { host };

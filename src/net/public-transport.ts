@@ -2,7 +2,7 @@
  * The public transport: channels on `net.Socket`, with nothing but documented API. It serves wherever the fast
  * one can not, and passes the same tests.
  */
-import { connect, createServer, type Socket } from 'node:net';
+import { connect, createServer, type Server, type Socket } from 'node:net';
 import type { HostBytes } from '../core/bytes.ts';
 import { parseIp } from '../core/ip.ts';
 import {
@@ -16,24 +16,36 @@ import {
   type Endpoint,
   type Transport,
 } from './channel.ts';
-import { bindServer } from './listen.ts';
+import { adoptServer, bindServer, descriptorOf } from './listen.ts';
 
 export class PublicTransport implements Transport {
   readonly name = 'public';
 
   async listen(host: string, port: number, onAccept: (channel: Channel) => void): Promise<Acceptor> {
-    const server = createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true }, (socket) => {
-      onAccept(new SocketChannel(socket));
-    });
-    const bound = await bindServer(server, host, port);
-    // A failed accept (no descriptors, a client that left) is that connection's end and nobody else's.
-    server.on('error', () => {});
-    return { port: bound, close: () => void server.close() };
+    const server = acceptingServer(onAccept);
+    return acceptorOf(server, await bindServer(server, host, port));
+  }
+
+  async adopt(fd: number, onAccept: (channel: Channel) => void): Promise<Acceptor> {
+    const server = acceptingServer(onAccept);
+    return acceptorOf(server, await adoptServer(server, fd));
   }
 
   connect(target: ConnectTarget, observer: ConnectObserver): ConnectAttempt {
     return new SocketConnect(target, observer);
   }
+}
+
+function acceptingServer(onAccept: (channel: Channel) => void): Server {
+  return createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true }, (socket) => {
+    onAccept(new SocketChannel(socket));
+  });
+}
+
+function acceptorOf(server: Server, port: number): Acceptor {
+  // A failed accept (no descriptors, a client that left) is that connection's end and nobody else's.
+  server.on('error', () => {});
+  return { port, fd: descriptorOf(server), close: () => void server.close() };
 }
 
 class SocketChannel implements Channel {

@@ -113,7 +113,11 @@ export class ScriptedTransport implements Transport {
   readonly attempts: { target: ConnectTarget; observer: ConnectObserver; isCancelled: boolean }[] = [];
 
   listen(): Promise<Acceptor> {
-    return Promise.resolve({ port: 0, close: () => undefined });
+    return Promise.resolve({ port: 0, fd: -1, close: () => undefined });
+  }
+
+  adopt(): Promise<Acceptor> {
+    return this.listen();
   }
 
   connect(target: ConnectTarget, observer: ConnectObserver): ConnectAttempt {
