@@ -7,22 +7,24 @@ import fc from 'fast-check';
 import { parse as parseToml, stringify as toToml } from 'smol-toml';
 import { stringify as toYaml } from 'yaml';
 import { IpAddress, formatCidr, formatIp, parseCidr } from '../core/ip.ts';
+import type { HeaderRules, HttpSettings } from '../model/http-settings.ts';
+import { operateDefaults } from '../model/operate-settings.ts';
 import { logLevels } from '../model/settings.ts';
 import type {
   AdminAddress,
   EndpointAddress,
   ListenerSettings,
   PolicySettings,
-  RouteSettings,
   Settings,
 } from '../model/settings.ts';
+import { policy as somePolicy, routes } from '../model/testing/arbitrary-traffic.ts';
 import { formatListenAddress } from './address.ts';
 import { countries } from './countries.ts';
 import { loadSettings } from './load.ts';
 import type { LoadedSettings } from './load.ts';
 import { formatProblem } from './problem.ts';
 import { formatTraffic } from './format.ts';
-import { formatDuration } from '../core/quantity.ts';
+import { formatDuration, formatSize } from '../core/quantity.ts';
 import { readTraffic } from './rows.ts';
 import { makeCertificate } from './testing/certificates.ts';
 
@@ -76,35 +78,20 @@ const characters = fc
   .array(fc.oneof(fc.integer({ min: 0, max: 0x9f }), fc.integer({ min: 0, max: 0x10ffff })), { maxLength: 9 })
   .map((codes) => String.fromCodePoint(...codes).toWellFormed());
 const policy: fc.Arbitrary<PolicySettings> = fc.oneof(
-  record({ type: fc.constant('require_header' as const), value: fc.stringMatching(/^[a-z0-9-]{1,9}$/) }),
+  somePolicy,
   record({
     type: fc.constant('block_user_agent' as const),
     value: characters.filter((text) => text !== '' && !/\p{Cc}/u.test(text)),
   }),
 );
 const policies = fc.uniqueArray(policy, { maxLength: 3, selector: ({ type, value }) => `${type} ${value}` });
-const routeBasics = {
+const parts = {
   hostname: hostname.map(([star, name]) => star + name),
   backend: endpoint,
-  sendProxyProtocol: fc.boolean(),
+  cert: pair.cert,
+  key: fc.constantFrom(pair.key, 'env:ROUTE_KEY'),
   policies,
 };
-const route: fc.Arbitrary<RouteSettings> = fc.oneof(
-  record({
-    ...routeBasics,
-    mode: fc.constant('l4' as const),
-    tlsCert: fc.constant(null),
-    tlsKey: fc.constant(null),
-    backendTls: fc.constant(false),
-  }),
-  record({
-    ...routeBasics,
-    mode: fc.constant('l7' as const),
-    tlsCert: fc.constant(pair.cert),
-    tlsKey: fc.constantFrom(pair.key, 'env:ROUTE_KEY'),
-    backendTls: fc.boolean(),
-  }),
-);
 const listener: fc.Arbitrary<ListenerSettings> = record({
   kind: fc.constant('ingress' as const),
   address: record({ host: fc.oneof(fc.constant(''), ip.map(formatIp)), port }),
@@ -112,8 +99,15 @@ const listener: fc.Arbitrary<ListenerSettings> = record({
   proxyProtocolFrom: fc.uniqueArray(network, { minLength: 1, maxLength: 3 }),
   maxConnections: fc.nat(10_000_000),
   defaultBackend: fc.option(endpoint),
-  routes: fc.uniqueArray(route, { maxLength: 5, selector: (each) => each.hostname }),
-}).map((each) => ({ ...each, name: formatListenAddress(each.address) }));
+  protocol: fc.constantFrom('tls' as const, 'auto' as const),
+  redirectHttps: fc.boolean(),
+  trustedProxies: fc.uniqueArray(network, { maxLength: 3 }),
+  routes: routes(parts),
+}).map((each) => ({
+  ...each,
+  redirectHttps: each.redirectHttps && each.protocol === 'auto',
+  name: formatListenAddress(each.address),
+}));
 const quantityMs = fc.integer({ min: 1000, max: 3_600_000 });
 const someSettings: fc.Arbitrary<Settings> = record({
   process: record({
@@ -126,6 +120,25 @@ const someSettings: fc.Arbitrary<Settings> = record({
       maxConnections: fc.nat(10_000_000),
       sockets: fc.constantFrom('auto', 'fast', 'public'),
     }),
+    http: record<HttpSettings>({
+      tlsHandshakeTimeoutMs: quantityMs,
+      headTimeoutMs: quantityMs,
+      bodyIdleTimeoutMs: quantityMs,
+      bodyRateMin: fc.nat(2 ** 30),
+      responseTimeoutMs: quantityMs,
+      keepAliveTimeoutMs: quantityMs,
+      upstreamIdleTimeoutMs: quantityMs,
+      tunnelIdleTimeoutMs: quantityMs,
+      headBytesMax: fc.integer({ min: 2 ** 10, max: 2 ** 20 }),
+      headerCountMax: fc.integer({ min: 8, max: 10_000 }),
+      targetBytesMax: fc.integer({ min: 256, max: 2 ** 20 }),
+      pipelinedMax: fc.integer({ min: 1, max: 1024 }),
+      streamsMax: fc.integer({ min: 1, max: 10_000 }),
+      handshakesMax: fc.integer({ min: 1, max: 1_000_000 }),
+      upstreamConnectionsMax: fc.integer({ min: 1, max: 100_000 }),
+      upstreamWaitingMax: fc.nat(1_000_000),
+    }),
+    operate: fc.constant(operateDefaults),
     log: record({ level: fc.constantFrom(...logLevels), format: fc.constantFrom('json', 'pretty', null) }),
     database: record({ path: fc.constantFrom(null, '/var/lib/portcullis.db') }),
     admin: fc.oneof(
@@ -166,7 +179,7 @@ const someSettings: fc.Arbitrary<Settings> = record({
 
 /** The settings as a file would hold them. What is null is left out. */
 function written({
-  process: { server, log, database, admin },
+  process: { server, http, log, database, admin },
   traffic: { listeners, firewall },
 }: Settings): Record<string, unknown> {
   return withoutNull({
@@ -178,6 +191,24 @@ function written({
       client_hello_timeout: formatDuration(server.clientHelloTimeoutMs),
       max_connections: server.maxConnections,
       sockets: server.sockets,
+    },
+    http: {
+      tls_handshake_timeout: formatDuration(http.tlsHandshakeTimeoutMs),
+      head_timeout: formatDuration(http.headTimeoutMs),
+      body_idle_timeout: formatDuration(http.bodyIdleTimeoutMs),
+      body_rate_min: formatSize(http.bodyRateMin),
+      response_timeout: formatDuration(http.responseTimeoutMs),
+      keep_alive_timeout: formatDuration(http.keepAliveTimeoutMs),
+      upstream_idle_timeout: formatDuration(http.upstreamIdleTimeoutMs),
+      tunnel_idle_timeout: formatDuration(http.tunnelIdleTimeoutMs),
+      head_bytes_max: formatSize(http.headBytesMax),
+      header_count_max: http.headerCountMax,
+      target_bytes_max: formatSize(http.targetBytesMax),
+      pipelined_max: http.pipelinedMax,
+      streams_max: http.streamsMax,
+      handshakes_max: http.handshakesMax,
+      upstream_connections_max: http.upstreamConnectionsMax,
+      upstream_waiting_max: http.upstreamWaitingMax,
     },
     log: withoutNull({ ...log }),
     database: withoutNull({ path: database.path }),
@@ -200,6 +231,9 @@ function written({
     listeners: listeners.map((each) =>
       withoutNull({
         addr: each.name,
+        protocol: each.protocol,
+        redirect_https: each.redirectHttps,
+        trusted_proxies: each.trustedProxies,
         proxy_protocol: each.proxyProtocol,
         proxy_protocol_from: each.proxyProtocolFrom,
         max_connections: each.maxConnections,
@@ -207,18 +241,35 @@ function written({
         routes: each.routes.map((one) =>
           withoutNull({
             hostname: one.hostname,
+            path_prefix: one.pathPrefix || null,
             mode: one.mode,
             backend: writtenAddress(one.backend),
             send_proxy_protocol: one.sendProxyProtocol,
-            tls_cert: one.tlsCert,
-            tls_key: one.tlsKey,
-            backend_tls: one.backendTls,
+            tls_cert: one.tls && one.tls.cert,
+            tls_key: one.tls && one.tls.key,
+            client_ca: one.tls && one.tls.clientCa,
+            client_auth: one.tls && one.tls.clientAuth,
+            tls_min_version: one.tls && one.tls.minVersion,
+            backend_protocol: one.backendProtocol,
+            backend_tls: one.backendTls !== null,
+            backend_ca: one.backendTls && one.backendTls.ca,
+            backend_server_name: one.backendTls && one.backendTls.serverName,
+            backend_insecure: one.backendTls && one.backendTls.insecure,
+            forwarded: one.forwarded,
+            request_headers: writtenHeaders(one.requestHeaders),
+            response_headers: writtenHeaders(one.responseHeaders),
             policies: one.policies,
           }),
         ),
       }),
     ),
   });
+}
+
+function writtenHeaders({ remove, set, add }: HeaderRules): object {
+  const lists = Map.groupBy(add, ([name]) => name);
+  const added = [...lists].map(([name, fields]) => [name, fields.map(([, value]) => value)]);
+  return { remove, set: Object.fromEntries(set), add: Object.fromEntries(added) };
 }
 
 function writtenAddress(address: EndpointAddress | AdminAddress): string {

@@ -4,6 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { stringify as toToml } from 'smol-toml';
+import { httpDefaults } from '../model/http-settings.ts';
+import { operateDefaults } from '../model/operate-settings.ts';
+import { listenerDefaults } from '../model/settings.ts';
 import { loadSettings } from './load.ts';
 import type { LoadedSettings } from './load.ts';
 
@@ -34,6 +37,8 @@ test('a listener alone gets every default', () => {
           maxConnections: 0,
           sockets: 'auto',
         },
+        http: httpDefaults,
+        operate: operateDefaults,
         log: { level: 'info', format: null },
         database: { path: null },
         admin: { address: null, tlsCert: null, tlsKey: null, clientCa: null, insecureLoopback: false },
@@ -41,12 +46,9 @@ test('a listener alone gets every default', () => {
       traffic: {
         listeners: [
           {
-            kind: 'ingress',
+            ...listenerDefaults,
             name: ':443',
             address: { host: '', port: 443 },
-            proxyProtocol: false,
-            proxyProtocolFrom: [],
-            maxConnections: 0,
             defaultBackend: { kind: 'tcp', host: '10.0.0.1', port: 443 },
             routes: [],
           },

@@ -21,17 +21,15 @@ function toldOf(...settings: readonly string[]): readonly string[] {
 }
 
 const l7 = ['mode = "l7"', 'tls_cert = "a.pem"', 'tls_key = "a.key"'];
-const unavailable =
-  'warning mode: expected mode = "l4": this version keeps routes of mode l7 and does not serve them yet; it refuses their connections with reason mode-unavailable, found "l7"';
-
 test('a route of mode l7 needs a certificate and its key', () => {
-  assert.deepEqual(toldOf(...l7, 'backend_tls = true'), [unavailable]);
+  assert.deepEqual(toldOf(...l7, 'backend_tls = true'), []);
   assert.deepEqual(toldOf('mode = "l7"'), [
     'error mode: expected tls_cert and tls_key beside it: a route of mode l7 ends TLS, found none',
-    unavailable,
+  ]);
+  assert.deepEqual(toldOf('mode = "l7"', 'tls_cert = "a.pem"'), [
+    'error mode: expected tls_key beside it: a route of mode l7 ends TLS, found none',
   ]);
   assert.deepEqual(toldOf('mode = "l7"', 'tls_cert = "a.pem"', 'tls_key = "absent.key"'), [
-    unavailable,
     'error tls_key: expected a private key in PEM, without a passphrase, found "absent.key": no such file or directory',
   ]);
 });
@@ -71,19 +69,8 @@ test('policies have a value, stand once, and wait on a route of mode l4', () => 
       'error policies[5].value: expected text of 1 to 1024 characters without control characters, found ""',
       'error policies[6].value: expected text of 1 to 1024 characters without control characters, found "a\\x0ab"',
       `error policies[7].value: expected text of 1 to 1024 characters without control characters, found "${'x'.repeat(79)}…", which has 1025 characters`,
-      'error policies[8].type: expected one of "block_user_agent", "require_header", found "allow"',
+      'error policies[8].type: expected one of "block_user_agent", "require_header", "allow_methods", "max_body", "rate_limit", found "allow"',
     ],
-  );
-});
-
-test('a thousand routes of mode l7 with one certificate warn once', () => {
-  const routes = Array.from({ length: 1000 }, (_, n) => {
-    return `{ hostname = "h${n}.example", backend = "a:1", ${l7.join(', ')} },`;
-  });
-  const lines = told(directory, `[[listeners]]\naddr = ":443"\nroutes = [\n${routes.join('\n')}\n]\n`);
-  assert.deepEqual(
-    lines.map((line) => line.replace(/.*found /, '')),
-    ['"l7", here and on 999 more'],
   );
 });
 

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { readFirewallRule, readListener, readPolicy, readRateLimit, readRoute, readTraffic } from './rows.ts';
+import { routeDefaults } from '../model/settings.ts';
 import type { RowReading } from './rows.ts';
 import { makeCertificate } from './testing/certificates.ts';
 
@@ -22,25 +23,17 @@ test('a route takes the defaults of the file and what is undefined is left out',
   );
   assert.deepEqual(problems, []);
   assert.deepEqual(value, {
+    ...routeDefaults,
     hostname: 'app.example',
-    mode: 'l4',
     backend: { kind: 'tcp', host: 'b.internal', port: 1 },
-    sendProxyProtocol: false,
-    tlsCert: null,
-    tlsKey: null,
-    backendTls: false,
-    policies: [],
   });
 });
 
 test('a route of mode l7 has its certificate and key tried, from a file or the environment given', () => {
   const row = { hostname: 'a.b', backend: 'a.b:1', mode: 'l7', tls_cert: cert, tls_key: 'env:K' };
   const { value, problems } = readRoute(row, null, { K: readFileSync(key, 'utf8') });
-  assert.equal(value?.tlsKey, 'env:K');
-  assert.deepEqual(
-    problems.map(({ severity, code }) => `${severity} ${code}`),
-    ['warning mode-unavailable'],
-  );
+  assert.equal(value?.tls?.key, 'env:K');
+  assert.deepEqual(problems, []);
   assert.equal(readRoute(row, null, {}).value, undefined);
 });
 
@@ -60,7 +53,7 @@ test('relative paths are refused where there is nothing to count them from', () 
       'error tls_key: expected the path of a file, or "env:" and the name of an environment variable, found "a.key", which is relative and must be an absolute path here',
     ],
   );
-  assert.equal(readRoute(route, directory).value?.tlsCert, cert);
+  assert.equal(readRoute(route, directory).value?.tls?.cert, cert);
 });
 
 test('a listener is checked with its routes, and its problems have their place within it', () => {
@@ -70,7 +63,7 @@ test('a listener is checked with its routes, and its problems have their place w
   ];
   assert.deepEqual(told(readListener({ addr: ':443', proxy_protocol: true, routes, kind: 1 }, null)), [
     'error routes[1].backend: expected an address such as "10.0.0.1:8443", "app.internal:8443", "[2001:db8::1]:8443" or "unix:/run/app.sock", found "a.b", which has no port',
-    'error kind: expected one of addr, proxy_protocol, proxy_protocol_from, max_connections, default_backend, routes, found "kind"',
+    'error kind: expected one of addr, protocol, redirect_https, trusted_proxies, proxy_protocol, proxy_protocol_from, max_connections, default_backend, routes, found "kind"',
     'error proxy_protocol: expected proxy_protocol_from beside it, with the networks of the proxies in front: without it anybody who reaches ":443" could claim any client address, found none',
     'error routes[1].hostname: expected a hostname that no other route of the listener has: routes[0] has it, found "a.b"',
   ]);
