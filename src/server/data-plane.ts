@@ -4,6 +4,7 @@
  * A listener that a version adds is bound before the version is stored (`prepare`), so that a change which can
  * not be served is never acknowledged. What clients send there meanwhile is held, unread, until `publish`.
  */
+import { fstatSync } from 'node:fs';
 import { assert } from '../core/errors.ts';
 import { cidrContains, parseCidr, type IpAddress } from '../core/ip.ts';
 import { RateTable } from '../core/rate-table.ts';
@@ -28,17 +29,17 @@ import { SharedMetrics } from '../telemetry/metrics.ts';
 import { ConnectionMetrics } from '../telemetry/traffic-metrics.ts';
 import { WorkerVitals } from '../telemetry/worker-vitals.ts';
 import { EndedConnections } from './ended-connections.ts';
-import type { Binding, FromWorker, Publication, WorkerStart } from './messages.ts';
+import type { Binding, FromWorker, ListeningSocket, Publication, WorkerStart } from './messages.ts';
 
 /** How long a listener that is closed waits for the kernel's accept queue to run empty: under a flood it never does. */
 const acceptMsMax = 1_000;
 /** Channels held on one listener between prepare and publish; more are reset. */
 const heldMax = 4_096;
 
-/** A bound address. */
+/** A bound address: one socket, or those that a predecessor left. */
 interface Door {
   readonly slot: number;
-  readonly acceptor: Acceptor;
+  readonly acceptors: readonly Acceptor[];
   accepted: number;
   /** What arrived before the version that knows the listener; null once it is published. */
   held: Channel[] | null;
@@ -126,9 +127,16 @@ export class DataPlane {
     for (const [listener, door] of this.#doors) {
       if (door.held === null) continue;
       for (const channel of door.held) channel.reset();
-      door.acceptor.close();
+      closeAll(door);
       this.#doors.delete(listener);
     }
+  }
+
+  /** Those that a successor of this process can accept on. */
+  sockets(): ListeningSocket[] {
+    return [...this.#doors].flatMap(([listener, { acceptors }]) =>
+      acceptors.filter(({ fd }) => fd >= 0).map(({ fd }) => ({ listener, fd, inode: fstatSync(fd).ino })),
+    );
   }
 
   /** Serves by the next version. Answers how many connections its new rule ended. */
@@ -195,12 +203,17 @@ export class DataPlane {
   }
 
   async #bindAll(bindings: readonly Binding[]): Promise<void> {
-    for (const { listener, slot, host, port } of bindings) {
-      const acceptor = await this.#network.transport.listen(host, port, (channel) => {
-        this.#accept(listener, channel);
-      });
-      this.#doors.set(listener, { slot, acceptor, accepted: 0, held: [] });
+    for (const binding of bindings) {
+      const acceptors = await this.#bind(binding);
+      this.#doors.set(binding.listener, { slot: binding.slot, acceptors, accepted: 0, held: [] });
     }
+  }
+
+  async #bind({ listener, host, port, inherited }: Binding): Promise<Acceptor[]> {
+    const { transport } = this.#network;
+    const onAccept = (channel: Channel): void => this.#accept(listener, channel);
+    if (inherited.length === 0) return [await transport.listen(host, port, onAccept)];
+    return Promise.all(inherited.map((fd) => transport.adopt(fd, onAccept)));
   }
 
   #accept(listener: string, channel: Channel): void {
@@ -231,7 +244,7 @@ export class DataPlane {
       before = door.accepted;
       await loopTurn();
     }
-    door.acceptor.close();
+    closeAll(door);
     // The same address may have been added again meanwhile.
     if (this.#doors.get(listener) === door) this.#doors.delete(listener);
   }
@@ -247,6 +260,10 @@ function judgeBy(
   const parsed = parseCidr(value);
   assert(parsed !== undefined, 'a firewall rule of the settings is not canonical');
   return (ip) => (cidrContains(parsed.cidr, ip) ? refusal : null);
+}
+
+function closeAll({ acceptors }: Door): void {
+  for (const acceptor of acceptors) acceptor.close();
 }
 
 function loopTurn(): Promise<void> {

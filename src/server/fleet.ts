@@ -1,6 +1,6 @@
 /** All workers together: started, told, and drained as one. */
 import type { Logger } from '../telemetry/logger.ts';
-import type { Binding, FromWorker, Publication, ToWorker } from './messages.ts';
+import type { Binding, FromWorker, ListeningSocket, Publication, ToWorker } from './messages.ts';
 import { WorkerSlot, type StartMaker, type WorkerSlotOptions } from './worker-slot.ts';
 
 /** A worker that does not answer for this long is replaced, and starts from the committed version. */
@@ -59,6 +59,12 @@ export class Fleet {
   async publish(publication: Publication): Promise<number> {
     const replies = await this.#ask({ kind: 'publish', publication }, 'published');
     return replies.reduce((sum, { disconnected }) => sum + disconnected, 0);
+  }
+
+  /** The listening sockets of every worker that answers, one list for each. */
+  async sockets(): Promise<readonly (readonly ListeningSocket[])[]> {
+    const replies = await this.#ask({ kind: 'sockets' }, 'sockets');
+    return replies.map(({ sockets }) => sockets);
   }
 
   send(message: ToWorker): void {

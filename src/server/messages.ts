@@ -42,6 +42,16 @@ export interface Binding {
   readonly slot: number;
   readonly host: string;
   readonly port: number;
+  /** Listening sockets of the process that this one takes over from, for this worker to accept on; empty: bind. */
+  readonly inherited: readonly number[];
+}
+
+/** A listening socket of a worker, as a successor of the process takes it over. */
+export interface ListeningSocket {
+  readonly listener: string;
+  readonly fd: number;
+  /** Of the socket: the descriptor of a worker that dies may be somebody else's a moment later. */
+  readonly inode: number;
 }
 
 /** One version of the configuration as the difference from the one before. */
@@ -67,6 +77,8 @@ export type ToWorker =
   /** Timeouts and limits as read again from file and environment; certificate files are looked at again. */
   | { readonly kind: 'settings'; readonly server: ServerSettings; readonly http: HttpSettings }
   | { readonly kind: 'log-level'; readonly level: LogLevel }
+  /** Name your listening sockets; answer `sockets`. */
+  | { readonly kind: 'sockets' }
   /** Tell how connections end, or stop telling. */
   | { readonly kind: 'watch'; readonly isOn: boolean }
   /** Stop accepting; answer `drained` when the last connection has ended. */
@@ -80,6 +92,7 @@ export type FromWorker =
   | { readonly kind: 'failed'; readonly message: string }
   /** `problem` says why a binding failed; nothing is bound then. */
   | { readonly kind: 'prepared'; readonly problem: string | null }
+  | { readonly kind: 'sockets'; readonly sockets: readonly ListeningSocket[] }
   | { readonly kind: 'published'; readonly version: number; readonly disconnected: number }
   /** Connections that ended while watched, and how many more there was no room for. */
   | { readonly kind: 'ended'; readonly summaries: readonly ConnectionSummary[]; readonly missed: number }

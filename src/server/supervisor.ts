@@ -9,6 +9,7 @@ import { ListenerSlots } from '../core/listener-slots.ts';
 import { RateTable } from '../core/rate-table.ts';
 import { SharedCounters } from '../core/shared-counters.ts';
 import { listenerSlotsMax, processSlot, SharedGauges } from '../core/shared-gauges.ts';
+import { ControlError } from '../admin/control.ts';
 import { openGeoip } from '../firewall/geoip.ts';
 import { applyChanges, type Change, type FirewallRule } from '../model/change.ts';
 import type { LogLevel, ProcessSettings, TrafficSettings } from '../model/settings.ts';
@@ -58,6 +59,14 @@ export interface SupervisorOptions {
   readonly ledger: Ledger | null;
   readonly logger: Logger;
   readonly logWriter: LogWriter;
+  /** What a predecessor left, by listener. */
+  readonly inherited?: ReadonlyMap<string, InheritedListener>;
+}
+
+/** Listening sockets that another process left us, and the port they are bound to. */
+export interface InheritedListener {
+  readonly port: number;
+  readonly fds: readonly number[];
 }
 
 export interface BoundListener {
@@ -103,6 +112,9 @@ export class Supervisor {
   #processSettings: ProcessSettings;
   readonly #hashSeed = randomBytes(4).readUInt32LE();
   readonly #ticketSecret = new Uint8Array(randomBytes(32));
+  /** Empty once every worker has started: a listener that comes later is bound like any. */
+  #inherited: ReadonlyMap<string, InheritedListener>;
+  #isFrozen = false;
   readonly #pseudonym = `portcullis-${randomBytes(4).toString('hex')}`;
   #version: number;
   #geoip: SharedArrayBuffer | null;
@@ -126,6 +138,7 @@ export class Supervisor {
   private constructor(options: SupervisorOptions, geoip: SharedArrayBuffer | null) {
     const { workers } = options.process.server;
     this.#options = options;
+    this.#inherited = options.inherited ?? new Map();
     this.#processSettings = options.process;
     this.#gauges = SharedGauges.create(workers);
     this.#counters = SharedCounters.create(workers);
@@ -222,6 +235,16 @@ export class Supervisor {
     return result;
   }
 
+  /** Refuses every change from now on, and resolves when those before have ended. */
+  async freeze(): Promise<void> {
+    this.#isFrozen = true;
+    await this.#queue;
+  }
+
+  thaw(): void {
+    this.#isFrozen = false;
+  }
+
   /** Reads the GeoIP database again. A bad file is logged and the old one stays. Answers whether it was read. */
   reloadGeoip(): Promise<boolean> {
     // In turn with changes: one of them may name another file.
@@ -293,6 +316,7 @@ export class Supervisor {
     } catch (error) {
       throw new EnvironmentError((error as Error).message, { cause: error });
     }
+    this.#inherited = new Map();
   }
 
   #adoptGeoip(database: SharedArrayBuffer | null): void {
@@ -303,6 +327,7 @@ export class Supervisor {
 
   async #change({ changes, entry, disconnect }: ChangePlan): Promise<ChangeResult> {
     if (this.isDraining) throw new EnvironmentError('the server is shutting down');
+    if (this.#isFrozen) throw new ControlError('unavailable', 'an upgrade is under way; try again');
     if (changes.length === 0) return { version: this.#version, disconnected: 0 };
     const { ledger } = this.#options;
     try {
@@ -391,11 +416,12 @@ export class Supervisor {
 
   async #reserve(name: string, address: { host: string; port: number }): Promise<Binding> {
     try {
-      const port = await reserveAddress(name, address);
+      // What a predecessor left is taken already, by us.
+      const port = this.#inherited.get(name)?.port ?? (await reserveAddress(name, address));
       const slot = this.#slots.allocate();
       // A removed listener keeps its slot while connections of it go on.
       if (slot === null) throw new EnvironmentError(noSlotMessage);
-      return { listener: name, slot, host: address.host, port };
+      return { listener: name, slot, host: address.host, port, inherited: [] };
     } catch (error) {
       if (!(error instanceof AddressError)) throw error;
       throw new EnvironmentError(error.message, { cause: error });
@@ -415,7 +441,9 @@ export class Supervisor {
       version: this.#version,
       traffic: this.#state.settings,
       hashSeed: this.#hashSeed,
-      bindings: [...this.#bindings.values()],
+      bindings: [...this.#bindings.values()].map((binding) =>
+        this.#withInherited(binding, worker, generation),
+      ),
       gauges: this.#gauges.buffer,
       counters: this.#counters.buffer,
       metrics: this.#metrics.buffer,
@@ -425,6 +453,14 @@ export class Supervisor {
       accessLog: operate.accessLog,
       isWatched: this.#ended !== null,
     };
+  }
+
+  /** Sockets are dealt out to the first workers; one that is replaced binds for itself, theirs ended with them. */
+  #withInherited(binding: Binding, worker: number, generation: number): Binding {
+    const fds = this.#inherited.get(binding.listener)?.fds;
+    if (fds === undefined || generation > 0) return binding;
+    const { length } = this.#fleet.workers;
+    return { ...binding, inherited: fds.filter((_, index) => index % length === worker) };
   }
 
   #countChange(result: 'applied' | 'refused'): void {

@@ -38,6 +38,8 @@ async function onMessage(plane: DataPlane, message: ToWorker): Promise<void> {
       return plane.adoptGeoip(message.database);
     case 'settings':
       return plane.adoptSettings(message.server, message.http);
+    case 'sockets':
+      return send({ kind: 'sockets', sockets: plane.sockets() });
     case 'log-level':
       return plane.setLogLevel(message.level);
     case 'watch':
