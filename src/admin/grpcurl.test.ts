@@ -6,6 +6,7 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
+import { routeDefaults } from '../model/settings.ts';
 import { Authority, Fixture, TemporaryDirectory } from './testing/fixture.ts';
 
 const gobin = process.env['GOBIN'] ?? join(process.env['GOPATH'] ?? join(homedir(), 'go'), 'bin');

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { create } from '@bufbuild/protobuf';
 import { Code, ConnectError, createClient } from '@connectrpc/connect';
 import type { Client } from '@connectrpc/connect';
 import {
@@ -16,7 +17,7 @@ import {
   Health,
 } from './gen/grpc/health/v1/health_pb.ts';
 import { ProxyAdminService as DropInService } from './gen/mc_proxy/v1/admin_pb.ts';
-import { FirewallRuleType, ProxyAdminService } from './gen/portcullis/v1/admin_pb.ts';
+import { FirewallRuleType, ProxyAdminService, RouteSchema } from './gen/portcullis/v1/admin_pb.ts';
 import { Fixture, collect, loopback } from './testing/fixture.ts';
 
 const service = 'portcullis.v1.ProxyAdminService';
@@ -180,9 +181,89 @@ test('every call reaches the server with what was asked, and answers', async () 
     alpn: ['h2'],
     listener: null,
     from: null,
+    path: null,
+    method: '',
+    headers: null,
   });
   const { entries } = await client.listAuditLog({ limit: 1 });
   assert.deepEqual([entries.length, entries[0]?.action], [1, 'RemoveFirewallRule']);
+});
+
+test('a route of layer 7 is added, listed, changed and removed by its path', async () => {
+  await using fixture = await Fixture.start();
+  const client = clientOf(fixture);
+  const listenerAddr = ':443';
+  const headers = { remove: ['x-a'], set: [{ name: 'x-b', value: '1' }], add: [{ name: 'x-c', value: '2' }] };
+  const route = {
+    hostname: 'app.example.com',
+    pathPrefix: '/api',
+    backend: '10.0.0.5:8443',
+    mode: 'l7',
+    tlsCert: '/c',
+    tlsKey: '/k',
+    clientCa: '/ca',
+    clientAuth: 'require',
+    tlsMinVersion: '1.3',
+    backendProtocol: 'http1',
+    backendTls: true,
+    backendCa: '/b',
+    backendServerName: 'inner.example',
+    backendInsecure: true,
+    forwarded: true,
+    requestHeaders: headers,
+    responseHeaders: headers,
+    l7Policies: [{ type: 'max_body', value: '1MiB' }],
+  };
+  await client.addRoute({ listenerAddr, route });
+  await client.addRoute({ listenerAddr, route: { ...route, pathPrefix: '' } });
+  const { routes, version } = await client.listRoutes({ listenerAddr });
+  assert.deepEqual(routes[0], create(RouteSchema, route));
+  assert.equal(version, 3n);
+  const named = { listenerAddr, hostname: route.hostname, pathPrefix: '/api' };
+  const policy = { type: 'allow_methods', value: 'GET' };
+  await client.addL7Policy({ ...named, policy });
+  assert.equal((await client.listL7Policies(named)).policies.length, 2);
+  assert.equal((await client.listL7Policies({ ...named, pathPrefix: '' })).policies.length, 1);
+  await client.removeL7Policy({ ...named, policy });
+  await client.updateRoute({ listenerAddr, route: { ...route, forwarded: false }, ifVersion: 5n });
+  const { traffic } = fixture.control;
+  assert.deepEqual(
+    traffic.listeners[0]?.routes.map(({ pathPrefix, forwarded }) => [pathPrefix, forwarded]),
+    [
+      ['/api', false],
+      ['', true],
+    ],
+  );
+  assert.equal(
+    (await failureOf(client.updateRoute({ listenerAddr, route, ifVersion: 5n }))).code,
+    Code.Aborted,
+  );
+  await client.removeRoute(named);
+  assert.deepEqual(
+    fixture.control.traffic.listeners[0]?.routes.map(({ pathPrefix }) => pathPrefix),
+    [''],
+  );
+});
+
+test('a question about a request carries what the request would', async () => {
+  await using fixture = await Fixture.start();
+  const client = clientOf(fixture);
+  await client.explain({
+    host: 'a.example',
+    path: '/x?y',
+    method: 'GET',
+    headers: [{ name: 'a', value: 'b' }],
+  });
+  await client.explain({ host: 'a.example', method: 'PUT' });
+  assert.deepEqual(
+    fixture.control.queries.map(({ path, method, headers }) => [path, method, headers]),
+    [
+      ['/x?y', 'GET', [{ name: 'a', value: 'b' }]],
+      ['/', 'PUT', null],
+    ],
+  );
+  const many = Array.from({ length: 129 }, () => ({ name: 'a', value: 'b' }));
+  assert.equal((await failureOf(client.explain({ headers: many }))).code, Code.InvalidArgument);
 });
 
 test('a whole configuration is applied under its version, or only tried', async () => {

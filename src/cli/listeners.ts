@@ -52,7 +52,7 @@ export function listenerCommands(root: Command, shell: Shell): void {
     summary: 'Bind an address, such as :8443, in every worker.',
     examples: [
       'portcullis listeners add :8443 --max-connections 10000 -c portcullis.toml',
-      'portcullis listeners add :8080 --protocol http --redirect-https -c portcullis.toml',
+      'portcullis listeners add :8080 --protocol http -c portcullis.toml',
     ],
   })
     .addOption(choice('--kind <kind>', 'what it does with connections', ['ingress']).default('ingress'))

@@ -56,7 +56,7 @@ function declareAdd(group: Command, shell: Shell): void {
     summary: 'Add a route. It serves the next connection.',
     examples: [
       'portcullis routes add api.example.com --listener :443 --backend 10.0.0.5:8443 -c portcullis.toml',
-      'portcullis routes add web.example.com/api --listener :80 --backend 10.0.0.5:8080 --mode l7 ' +
+      'portcullis routes add web.example.com/api --listener :8080 --backend 10.0.0.5:8080 --mode l7 ' +
         '--backend-protocol http1 -c portcullis.toml',
     ],
   });

@@ -52,9 +52,10 @@ function examplesIn(help: string): string[] {
     .filter((line) => line !== '');
 }
 
-/** A test takes no fixed port: 127.0.0.1:0 stands for :443, and 127.0.0.2:0 for :8443. */
+/** A test takes no fixed port: 127.0.0.1:0 stands for :443, 127.0.0.2:0 for :8443 and 127.0.0.3:0 for :8080. */
 function withFreePorts(line: string): string {
-  return line.replaceAll(/ :443\b/g, ' 127.0.0.1:0').replaceAll(/ :8443\b/g, ' 127.0.0.2:0');
+  const ports = { ':443': '127.0.0.1:0', ':8443': '127.0.0.2:0', ':8080': '127.0.0.3:0' };
+  return Object.entries(ports).reduce((text, [port, free]) => text.replaceAll(` ${port} `, ` ${free} `), line);
 }
 
 test('every example works as printed', { timeout: 120_000 }, async () => {
