@@ -53,7 +53,7 @@ describe('with a server', () => {
     const rows = (await operator.run('portcullis routes list'))
       .split('\n')
       .map((line) => line.split(/ {2,}/));
-    assert.deepEqual(rows[0], ['LISTENER', 'HOSTNAME', 'MODE', 'BACKEND', 'OPTIONS']);
+    assert.deepEqual(rows[0], ['LISTENER', 'ROUTE', 'MODE', 'BACKEND', 'OPTIONS']);
     assert.deepEqual(rows[3], [
       '127.0.0.1:0',
       'api.example.com',
@@ -174,6 +174,11 @@ verdict: routed to 127.0.0.1:9001 by route/127.0.0.1:0/app.example.com
       6,
       /^portcullis: .*no route for gone\.example\.com\n$/,
     ],
+    [
+      'routes remove app.example.com/api --listener 127.0.0.1:0',
+      6,
+      /^portcullis: .*no route for app\.example\.com\/api; it has \/\n$/,
+    ],
     ['listeners remove :99', 6, /^portcullis: no listener :99; there are: 127\.0\.0\.1:0\n$/],
     ['firewall add somewhere', 2, /^portcullis: somewhere is no address, no network .* and no country .*\n$/],
     ['firewall reload-geoip', 1, /^portcullis: no GeoIP database is configured\n$/],
@@ -184,7 +189,7 @@ verdict: routed to 127.0.0.1:9001 by route/127.0.0.1:0/app.example.com
       /^portcullis: required option '--backend <address>' not specified; see --help\n$/,
     ],
     ['listeners set-max-connections 127.0.0.1:0 many', 2, /Expected a whole number; see --help\n$/],
-    ['explain :', 2, /^portcullis: expected HOST, HOST:PORT or :PORT, found :\n$/],
+    ['explain :', 2, /^portcullis: expected HOST\[:PORT\]\[\/PATH\], :PORT or a URL, found :\n$/],
   ] as const) {
     test(`says what is wrong with: ${line}`, async () => {
       const typed = await operator.type(`portcullis ${line}`);
