@@ -41,8 +41,11 @@ export interface FilterContext {
   answer(answer: FilterAnswer): void;
 }
 
-/** Makes the filter of one exchange; one that keeps no state may answer the same filter each time. */
-export type FilterFactory = () => Filter;
+/** Makes filters. What keeps no state of an exchange is shared: one filter serves all of them. */
+export interface FilterFactory {
+  readonly isShared: boolean;
+  create(): Filter;
+}
 
 export interface FilterAnswer {
   readonly status: number;
