@@ -415,7 +415,7 @@ export function shadowedRoutes(traffic: TrafficSettings): string[] {
     const wildcards = new Map(
       routes.filter(({ hostname }) => hostname.startsWith('*.')).map((route) => [route.hostname, route]),
     );
-    for (const { hostname } of routes) {
+    for (const hostname of new Set(routes.map((route) => route.hostname))) {
       const rest = hostname.startsWith('*.') ? hostname.slice(2) : hostname;
       for (let dot = rest.indexOf('.'); dot !== -1; dot = rest.indexOf('.', dot + 1)) {
         const wider = `*.${rest.slice(dot + 1)}`;
