@@ -8,11 +8,13 @@ import { configCommands } from './config.ts';
 import { eventCommands } from './events.ts';
 import { explainCommands } from './explain.ts';
 import { firewallCommands } from './firewall.ts';
+import { gencertCommands } from './gencert.ts';
 import { listenerCommands } from './listeners.ts';
 import { policyCommands } from './policies.ts';
 import { routeCommands } from './routes.ts';
 import type { Shell } from './shell.ts';
 import { statusCommands } from './status.ts';
+import { trustCommands } from './trust.ts';
 import { version } from './version.ts';
 
 export function buildProgram(shell: Shell): Command {
@@ -37,6 +39,8 @@ export function buildProgram(shell: Shell): Command {
   backupCommands(root, shell);
   eventCommands(root, shell);
   explainCommands(root, shell);
+  gencertCommands(root, shell);
+  trustCommands(root, shell);
   versionCommands(root, shell);
   completionCommands(root, shell);
   return root;
