@@ -4,6 +4,7 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { target as clientHello } from './client-hello.ts';
+import { target as http1 } from './http1.ts';
 import { mutant, Random } from './mutation.ts';
 import { target as proxyProtocol } from './proxy-protocol.ts';
 import { target as socks5 } from './socks5.ts';
@@ -12,6 +13,7 @@ export type Target = (bytes: Uint8Array) => void;
 
 export const targets: Readonly<Record<string, Target>> = {
   'client-hello': clientHello,
+  http1,
   'proxy-protocol': proxyProtocol,
   socks5,
 };
