@@ -55,7 +55,10 @@ function examplesIn(help: string): string[] {
 /** A test takes no fixed port: 127.0.0.1:0 stands for :443, 127.0.0.2:0 for :8443 and 127.0.0.3:0 for :8080. */
 function withFreePorts(line: string): string {
   const ports = { ':443': '127.0.0.1:0', ':8443': '127.0.0.2:0', ':8080': '127.0.0.3:0' };
-  return Object.entries(ports).reduce((text, [port, free]) => text.replaceAll(` ${port} `, ` ${free} `), line);
+  return Object.entries(ports).reduce(
+    (text, [port, free]) => text.replaceAll(` ${port} `, ` ${free} `),
+    line,
+  );
 }
 
 test('every example works as printed', { timeout: 120_000 }, async () => {
