@@ -40,3 +40,10 @@ export class ByteSink {
     return given;
   }
 }
+
+/** A copy; the host's own `slice` may be a view, as Node's is. */
+export function copyOf(bytes: Uint8Array, start: number, end: number): Uint8Array {
+  const copy = new Uint8Array(end - start);
+  copy.set(bytes.subarray(start, end));
+  return copy;
+}

@@ -20,8 +20,8 @@ import {
   writePing,
   writeReset,
   writeSettings,
-  writeSettingsAck,
 } from './frame-writer.ts';
+import { ControlFrames, uint32 } from './control-frames.ts';
 import { HeaderBlock } from './header-block.ts';
 import { HeadReceiver } from './head-receiver.ts';
 import { HeadDecoder, type HeadLimits } from './head-decoder.ts';
@@ -31,7 +31,6 @@ import {
   frameTypes,
   preface,
   settingIds,
-  streamIdMax,
   windowBytesDefault,
   windowBytesLimit,
   type ErrorCode,
@@ -78,10 +77,12 @@ export class Http2Connection<S extends Http2Stream> implements FrameSink {
   readonly #reader: FrameReader;
   readonly #block: HeaderBlock;
   readonly #receiver: HeadReceiver<S>;
+  readonly #control: ControlFrames<S>;
   /** The stream of the DATA frame under way; undefined where nobody wants its bytes. */
   #dataStream: S | undefined;
   #isDataEnd = false;
-  #mayPump = false;
+  /** A window opened: what waits is sent when all that came was read. */
+  mayPump = false;
   #holdCount = 0;
   #holdMs = 0;
 
@@ -109,6 +110,7 @@ export class Http2Connection<S extends Http2Stream> implements FrameSink {
     this.#reader = new FrameReader(this, memory.allocate, this.isServer);
     this.#block = new HeaderBlock(limits.headBytesMax, this.abuse, memory.allocate);
     this.#receiver = new HeadReceiver(this);
+    this.#control = new ControlFrames(this);
   }
 
   /** Writes what opens a connection: preface and SETTINGS, and the connection's window. */
@@ -160,8 +162,8 @@ export class Http2Connection<S extends Http2Stream> implements FrameSink {
       this.#holdCount = this.#reader.holdCount;
       this.#holdMs = nowMs;
     }
-    if (this.#mayPump) {
-      this.#mayPump = false;
+    if (this.mayPump) {
+      this.mayPump = false;
       this.send.pump();
     }
   }
@@ -341,16 +343,16 @@ export class Http2Connection<S extends Http2Stream> implements FrameSink {
         this.#onResetStream(streamId, uint32(bytes, start, end, 4));
         break;
       case frameTypes.settings:
-        this.#onSettings(flagBits, streamId, bytes, start, end);
+        this.#control.onSettings(flagBits, streamId, bytes, start, end);
         break;
       case frameTypes.ping:
-        this.#onPing(flagBits, streamId, bytes, start, end);
+        this.#control.onPing(flagBits, streamId, bytes, start, end);
         break;
       case frameTypes.goAway:
-        this.#onGoAway(streamId, bytes, start, end);
+        this.#control.onGoAway(streamId, bytes, start, end);
         break;
       case frameTypes.priority:
-        this.#onPriority(streamId, bytes, start, end);
+        this.#control.onPriority(streamId, bytes, start, end);
         break;
       case frameTypes.pushPromise:
         // We never allow one, and a client never may (§8.4).
@@ -454,7 +456,7 @@ export class Http2Connection<S extends Http2Stream> implements FrameSink {
     if (streamId === 0) {
       if (increment === 0) throw new ConnectionError(errorCodes.protocolError, 'a window update of nothing');
       this.send.openWindow(increment);
-      this.#mayPump = true;
+      this.mayPump = true;
       return;
     }
     const stream = this.streams.get(streamId);
@@ -473,7 +475,7 @@ export class Http2Connection<S extends Http2Stream> implements FrameSink {
       return;
     }
     if (stream.isQueueing) this.send.wake(stream);
-    this.#mayPump = true;
+    this.mayPump = true;
   }
 
   #onResetStream(streamId: number, code: ErrorCode): void {
@@ -491,81 +493,4 @@ export class Http2Connection<S extends Http2Stream> implements FrameSink {
     this.events.onReset(stream, cause);
     this.abuse.spend('rapid-reset', this.nowMs);
   }
-
-  #onSettings(flagBits: number, streamId: number, bytes: HostBytes, start: number, end: number): void {
-    if (streamId !== 0) throw new ConnectionError(errorCodes.protocolError, 'SETTINGS on a stream');
-    const length = end - start;
-    if ((flagBits & flags.ack) !== 0) {
-      if (length > 0)
-        throw new ConnectionError(errorCodes.frameSizeError, 'an acknowledgement with a payload');
-      this.isSettingsAckDue = false;
-      this.events.onSettingsAck();
-      return;
-    }
-    if (length % 6 !== 0) throw new ConnectionError(errorCodes.frameSizeError, 'SETTINGS cut off');
-    this.abuse.spend('settings-flood', this.nowMs);
-    const { peer } = this.send;
-    const windowBefore = peer.windowBytes;
-    for (let at = start; at < end; at += 6) {
-      peer.apply((bytes[at]! << 8) | bytes[at + 1]!, uint32(bytes, at + 2, at + 6, 4), !this.isServer);
-    }
-    this.send.encoder.setTableBytesMax(peer.headerTableBytes);
-    writeSettingsAck(this.send.sink);
-    this.#shiftWindows(peer.windowBytes - windowBefore);
-    const isFirst = !this.hasPeerSettings;
-    this.hasPeerSettings = true;
-    this.events.onPeerSettings(isFirst);
-  }
-
-  /** A new initial window moves every stream's window by the difference (§6.9.2). */
-  #shiftWindows(difference: number): void {
-    if (difference === 0) return;
-    for (const stream of this.streams.all()) {
-      stream.sendWindow += difference;
-      if (stream.sendWindow > windowBytesLimit)
-        throw new ConnectionError(errorCodes.flowControlError, 'the window of a stream passes the limit');
-      if (stream.isQueueing) this.send.wake(stream);
-    }
-    this.#mayPump = true;
-  }
-
-  #onPing(flagBits: number, streamId: number, bytes: HostBytes, start: number, end: number): void {
-    if (streamId !== 0) throw new ConnectionError(errorCodes.protocolError, 'PING on a stream');
-    if (end - start !== 8) throw new ConnectionError(errorCodes.frameSizeError, 'a PING of another length');
-    if ((flagBits & flags.ack) !== 0) {
-      this.events.onPong();
-      return;
-    }
-    this.abuse.spend('ping-flood', this.nowMs);
-    writePing(this.send.sink, bytes, start, true);
-  }
-
-  #onGoAway(streamId: number, bytes: HostBytes, start: number, end: number): void {
-    if (streamId !== 0) throw new ConnectionError(errorCodes.protocolError, 'GOAWAY on a stream');
-    if (end - start < 8) throw new ConnectionError(errorCodes.frameSizeError, 'GOAWAY cut off');
-    this.abuse.spend('settings-flood', this.nowMs);
-    const lastStreamId = uint32(bytes, start, start + 4, 4) & streamIdMax;
-    this.events.onGoAway(lastStreamId, uint32(bytes, start + 4, start + 8, 4));
-  }
-
-  /** Priorities are ignored; what contradicts itself is not (RFC 7540 §5.3.1, kept by RFC 9113 §5.3.2 as a frame). */
-  #onPriority(streamId: number, bytes: HostBytes, start: number, end: number): void {
-    if (streamId === 0) throw new ConnectionError(errorCodes.protocolError, 'PRIORITY on stream 0');
-    this.abuse.spend('priority-flood', this.nowMs);
-    const isCut = end - start !== 5;
-    if (!isCut && (uint32(bytes, start, start + 4, 4) & streamIdMax) !== streamId) return;
-    const code = isCut ? errorCodes.frameSizeError : errorCodes.protocolError;
-    const stream = this.streams.get(streamId);
-    if (stream === undefined) this.refuseStream(streamId, code);
-    else this.failStream(stream, code, 'a bad priority');
-  }
-}
-
-/** The number at `start`; what surrounds it must have `length` bytes exactly. */
-function uint32(bytes: Uint8Array, start: number, end: number, length: number): number {
-  if (end - start !== length)
-    throw new ConnectionError(errorCodes.frameSizeError, 'a frame of the wrong length');
-  return (
-    ((bytes[start]! << 24) | (bytes[start + 1]! << 16) | (bytes[start + 2]! << 8) | bytes[start + 3]!) >>> 0
-  );
 }

@@ -1,5 +1,5 @@
 /** Writes frames: RFC 9113 §4.1, §6. Payloads that the caller gives are trusted to fit the peer's frame size. */
-import type { ByteSink } from '../byte-sink.ts';
+import { copyOf, type ByteSink } from '../byte-sink.ts';
 import { flags, frameHeaderBytes, frameTypes, type ErrorCode } from './protocol.ts';
 
 export function writeFrameHeader(
@@ -98,7 +98,7 @@ export function closeHeaders(
     sink.length = end;
     return;
   }
-  const block = sink.bytes.slice(start + frameHeaderBytes, sink.length);
+  const block = copyOf(sink.bytes, start + frameHeaderBytes, sink.length);
   sink.length = start;
   for (let at = 0; at < block.length; at += frameBytesMax) {
     const part = block.subarray(at, at + frameBytesMax);

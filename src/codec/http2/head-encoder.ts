@@ -2,7 +2,7 @@
  * Heads to header blocks, with a memo for those that come again: a short list of what was encoded last, compared
  * field by field. Strings that came out of a decoder's table are the same objects, which makes that quick.
  */
-import type { ByteSink } from '../byte-sink.ts';
+import { copyOf, type ByteSink } from '../byte-sink.ts';
 import { HpackEncoder } from '../hpack/encoder.ts';
 import { framingNames, type FieldList, type RequestHead, type ResponseHead } from '../http-message.ts';
 import { MemoPatience } from './block-memo.ts';
@@ -75,7 +75,7 @@ export class HeadEncoder {
     const isPlain = !this.#hpack.isSizeDue;
     this.#block(sink, key, fields);
     if (isPlain && this.#hpack.tableVersion === version && sink.length - start <= blockBytesMax)
-      this.#remember(key, fields, sink.bytes.slice(start, sink.length));
+      this.#remember(key, fields, copyOf(sink.bytes, start, sink.length));
   }
 
   #find(key: readonly string[], fields: FieldList): Remembered | undefined {
