@@ -4,16 +4,15 @@
  * While the backend is dialled the client stays readable, so that one that leaves is noticed at once and the
  * two system calls of pausing are saved; what it sends meanwhile is kept, up to `earlyBytesMax`.
  */
-import { encodeProxyV2, encodeProxyV2Local, type ProxyAddress } from '../codec/proxy-protocol.ts';
 import type { HostBytes } from '../core/bytes.ts';
-import { formatIp } from '../core/ip.ts';
 import type { Reason } from '../core/reason.ts';
 import type { Connection, ConnectionOwner } from '../gate/connection.ts';
 import type { Gate } from '../gate/gate.ts';
 import type { Route } from '../model/snapshot.ts';
-import { deafSink, type Channel, type ChannelSink, type Endpoint } from '../net/channel.ts';
+import { deafSink, type Channel, type ChannelSink } from '../net/channel.ts';
 import { Dial, type DialObserver } from '../net/dial.ts';
 import { Relay, type RelayObserver } from '../net/relay.ts';
+import { proxyHeader } from './proxy-header.ts';
 
 /** What a client may send before the backend is reached, after which it is paused. One read more may arrive. */
 const earlyBytesMax = 64 * 1024;
@@ -80,7 +79,7 @@ export class L4Session implements ConnectionOwner, ChannelSink, DialObserver, Re
     const { network, server, metrics } = this.#gate.context;
     const { channel } = this.#connection;
     metrics.dialed(this.#route.backendName, network.refresh() - this.#dialedMs);
-    const preface = this.#route.sendProxyProtocol ? this.#proxyHeader() : null;
+    const preface = this.#route.sendProxyProtocol ? proxyHeader(this.#connection) : null;
     const opening = this.#opening.length === 1 ? this.#opening[0]! : concatenate(this.#opening);
     this.#dial = null;
     this.#opening = [];
@@ -114,16 +113,6 @@ export class L4Session implements ConnectionOwner, ChannelSink, DialObserver, Re
     this.#openingBytes += bytes.length;
   }
 
-  #proxyHeader(): HostBytes {
-    const { client, clientPort, destination, channel } = this.#connection;
-    const target = destination ?? channel.local();
-    const header =
-      target === undefined
-        ? encodeProxyV2Local()
-        : encodeProxyV2(proxyAddress({ ip: client, port: clientPort }), proxyAddress(target));
-    return Buffer.from(header.buffer, header.byteOffset, header.length) as unknown as HostBytes;
-  }
-
   /** No backend: the client sees a reset, not an end. */
   #fail(reason: Reason, detail: string | undefined): void {
     const { channel } = this.#connection;
@@ -144,10 +133,6 @@ export class L4Session implements ConnectionOwner, ChannelSink, DialObserver, Re
       detail,
     });
   }
-}
-
-function proxyAddress(endpoint: Endpoint): ProxyAddress {
-  return { address: formatIp(endpoint.ip), port: endpoint.port };
 }
 
 function concatenate(parts: readonly HostBytes[]): HostBytes {

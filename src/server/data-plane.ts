@@ -26,9 +26,11 @@ import { AccessFilter } from '../telemetry/access-filter.ts';
 import { ConnectionLog } from '../telemetry/connection-log.ts';
 import { createLogger, type AdjustableLogger } from '../telemetry/logger.ts';
 import { SharedMetrics } from '../telemetry/metrics.ts';
-import { ConnectionMetrics } from '../telemetry/traffic-metrics.ts';
+import { RequestLog } from '../telemetry/request-log.ts';
+import { ConnectionMetrics, HttpMetrics } from '../telemetry/traffic-metrics.ts';
 import { WorkerVitals } from '../telemetry/worker-vitals.ts';
 import { EndedConnections } from './ended-connections.ts';
+import { HttpPlane } from './http-plane.ts';
 import type { Binding, FromWorker, ListeningSocket, Publication, WorkerStart } from './messages.ts';
 
 /** How long a listener that is closed waits for the kernel's accept queue to run empty: under a flood it never does. */
@@ -54,6 +56,7 @@ export class DataPlane {
   readonly #metrics: SharedMetrics;
   readonly #vitals: WorkerVitals;
   readonly #gate: Gate;
+  readonly #http: HttpPlane;
   readonly #network: Network;
   readonly #doors = new Map<string, Door>();
   #rates: RateTable | null;
@@ -82,13 +85,27 @@ export class DataPlane {
       hashSeed: start.hashSeed,
       geoip: start.geoip,
     });
-    const ingress = new Ingress();
+    const connectionMetrics = new ConnectionMetrics(this.#metrics);
+    this.#http = new HttpPlane({
+      worker: start.worker,
+      requestRates: start.requestRates,
+      network: this.#network,
+      server: start.server,
+      http: start.http,
+      ticketSecret: start.ticketSecret,
+      pseudonym: start.pseudonym,
+      log: new RequestLog(this.#output, start.logLevel),
+      logger: this.#logger,
+      metrics: new HttpMetrics(this.#metrics),
+      connectionMetrics,
+    });
+    const ingress = new Ingress(this.#http);
     this.#gate = new Gate(
       {
         network: this.#network,
         gauges: new SharedGauges(start.gauges, start.worker),
         counters: new SharedCounters(start.counters, start.worker),
-        metrics: new ConnectionMetrics(this.#metrics),
+        metrics: connectionMetrics,
         log: this.#connectionLog,
         logger: this.#logger,
         server: start.server,
@@ -140,7 +157,14 @@ export class DataPlane {
   }
 
   /** Serves by the next version. Answers how many connections its new rule ended. */
-  async publish({ version, changes, added, rateTable, disconnect }: Publication): Promise<number> {
+  async publish({
+    version,
+    changes,
+    added,
+    rateTable,
+    requestRates,
+    disconnect,
+  }: Publication): Promise<number> {
     // A replaced worker may start from a version whose publication is still on its way.
     if (version <= this.#gate.snapshot.version) return 0;
     // It may also have started after `prepare` was sent, from the version before. That it can not bind ends it:
@@ -150,11 +174,13 @@ export class DataPlane {
       this.#rates = rateTable === null ? null : new RateTable(rateTable, this.#worker);
     }
     const { snapshot, firewall } = this.#gate;
+    this.#http.addRates(requestRates);
     const next = applyChanges(snapshot, version, changes);
     this.#gate.adopt(next, new Firewall(next.firewall, this.#rates, firewall));
     const closing: Promise<void>[] = [];
     for (const [listener, door] of this.#doors) {
-      if (!next.listeners.has(listener)) closing.push(this.#close(listener, door));
+      if (!next.listeners.has(listener))
+        closing.push(this.#close(listener, door).then(() => this.#gate.drain(listener)));
       else if (door.held !== null) this.#open(listener);
     }
     await Promise.all(closing);
@@ -170,11 +196,13 @@ export class DataPlane {
   adoptSettings(server: ServerSettings, http: HttpSettings): void {
     this.#gate.context.server = server;
     this.#gate.context.http = http;
+    this.#http.adopt(server, http);
   }
 
   setLogLevel(level: LogLevel): void {
     this.#logger.level = level;
     this.#connectionLog.setLevel(level);
+    this.#http.setLogLevel(level);
   }
 
   watch(isOn: boolean): void {
@@ -191,8 +219,10 @@ export class DataPlane {
   /** Stops accepting. Resolves when the last connection has ended and everything was logged. */
   async drain(): Promise<void> {
     await Promise.all([...this.#doors].map(([listener, door]) => this.#close(listener, door)));
+    this.#gate.drain(null);
     if (this.#gate.live > 0) await new Promise<void>((resolve) => (this.#gate.onIdle = resolve));
     this.#gate.onIdle = null;
+    this.#http.close();
     this.#vitals.stop();
     this.#output.flush();
     this.#network.close();

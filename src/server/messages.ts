@@ -5,6 +5,7 @@ import type { HttpSettings } from '../model/http-settings.ts';
 import type { AccessLogSettings } from '../model/operate-settings.ts';
 import type { LogLevel, ServerSettings, TrafficSettings } from '../model/settings.ts';
 import type { ConnectionSummary } from '../telemetry/connection-log.ts';
+import type { RateBuffers } from './request-rates.ts';
 
 /** Given to a worker when it starts. */
 export interface WorkerStart {
@@ -27,6 +28,8 @@ export interface WorkerStart {
   readonly metrics: SharedArrayBuffer;
   /** Null without a rate limit. */
   readonly rateTable: SharedArrayBuffer | null;
+  /** The shared tables of rate_limit policies. */
+  readonly requestRates: RateBuffers;
   /** Null without a GeoIP database. */
   readonly geoip: SharedArrayBuffer | null;
   readonly logLevel: LogLevel;
@@ -62,6 +65,8 @@ export interface Publication {
   readonly added: readonly Binding[];
   /** The new rate table when the limit changed, null when it was switched off; undefined leaves it. */
   readonly rateTable: SharedArrayBuffer | null | undefined;
+  /** Tables of rate_limit policies that the changes add. */
+  readonly requestRates: RateBuffers;
   /** End open connections from addresses that this new rule matches. */
   readonly disconnect: FirewallRule | null;
 }

@@ -21,6 +21,7 @@ import { SharedMetrics } from '../telemetry/metrics.ts';
 import { AddressError, connectionLimit, reserveAddress } from './addresses.ts';
 import { Fleet } from './fleet.ts';
 import type { Binding, WorkerStart } from './messages.ts';
+import { RequestRateTables, type RateBuffers } from './request-rates.ts';
 import type { StoredChange, StoredTraffic } from '../store/store.ts';
 import { storedDiff, TrafficState } from './traffic-state.ts';
 
@@ -121,6 +122,7 @@ export class Supervisor {
   /** Built when first asked for: workers build theirs, and a start waits for nobody else. */
   #snapshot: Snapshot | null = null;
   #rateTable: RateTable | null = null;
+  readonly #requestRates: RequestRateTables;
   #ended: EndedObserver | null = null;
   /** Changes go one by one: the tail of the queue. */
   #queue: Promise<unknown> = Promise.resolve();
@@ -148,6 +150,8 @@ export class Supervisor {
     this.#version = options.version;
     this.#geoip = geoip;
     this.#rateTable = this.#newRateTable();
+    this.#requestRates = new RequestRateTables(this.#processSettings.server.workers);
+    for (const { name, routes } of this.#state.settings.listeners) this.#requestRates.addFor(name, routes);
     this.#fleet = new Fleet({
       workers,
       logger: options.logger,
@@ -394,6 +398,7 @@ export class Supervisor {
       changes: rows,
       added,
       rateTable: hasNewRate ? (this.#rateTable?.buffer ?? null) : undefined,
+      requestRates: this.#addRequestRates(changes),
       disconnect,
     });
     for (const { slot } of removed) this.#slots.retire(slot);
@@ -448,6 +453,7 @@ export class Supervisor {
       counters: this.#counters.buffer,
       metrics: this.#metrics.buffer,
       rateTable: this.#rateTable?.buffer ?? null,
+      requestRates: this.#requestRates.buffers,
       geoip: this.#geoip,
       logLevel: log.level,
       accessLog: operate.accessLog,
@@ -467,6 +473,21 @@ export class Supervisor {
     this.#metrics.counters('portcullis_config_changes_total').at(result).add(1);
   }
 
+  /** Tables for the policies of routes that come; those of routes that went are forgotten. */
+  #addRequestRates(changes: readonly StoredChange[]): RateBuffers {
+    const added = new Map<string, SharedArrayBuffer>();
+    let hasRoutes = false;
+    for (const change of changes) {
+      if (change.kind === 'route-remove' || change.kind === 'listener-remove') hasRoutes = true;
+      if (change.kind !== 'route-put') continue;
+      hasRoutes = true;
+      const { listener, route } = change;
+      for (const [id, buffer] of this.#requestRates.addFor(listener, [route])) added.set(id, buffer);
+    }
+    if (hasRoutes && this.#requestRates.count > 0) this.#requestRates.retain(this.#state.settings.listeners);
+    return added;
+  }
+
   #newRateTable(): RateTable | null {
     const { rateLimit } = this.#state;
     if (rateLimit === null) return null;
@@ -483,6 +504,7 @@ export class Supervisor {
     this.#gauges.reclaim(worker);
     this.#metrics.reclaim(worker);
     this.#rateTable?.releaseLocksOf(worker);
+    this.#requestRates.releaseLocksOf(worker);
   }
 
   async #drain(): Promise<void> {

@@ -1,0 +1,163 @@
+/** What a worker needs to serve HTTP, made once: pools, TLS both ways, the access log, and what they count. */
+import type { Reason } from '../core/reason.ts';
+import type { DownstreamFacts } from '../http/exchange-context.ts';
+import { FlushQueue } from '../http/flush-queue.ts';
+import { Http1ClientSession } from '../http/http1-client-session.ts';
+import { Http2ClientSession } from '../http/http2-client-session.ts';
+import { makeRequestId } from '../http/request-id.ts';
+import type { HttpVersion } from '../http/stream.ts';
+import { UpstreamPool, type PoolContext } from '../http/upstream-pool.ts';
+import type { UpstreamTarget } from '../http/upstream-target.ts';
+import { RouteFilters } from '../ingress/route-filters.ts';
+import { RouteRuntimes } from '../ingress/route-runtime.ts';
+import type { HttpServices } from '../ingress/services.ts';
+import type { HttpSettings } from '../model/http-settings.ts';
+import type { LogLevel, ServerSettings } from '../model/settings.ts';
+import type { Network } from '../net/network.ts';
+import { OpenSslConnector } from '../net/tls-connector.ts';
+import { TlsFiles } from '../net/tls-files.ts';
+import { OpenSslTerminator } from '../net/tls-terminator.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import type { RequestLog, RequestSummary } from '../telemetry/request-log.ts';
+import type { ConnectionMetrics, HttpMetrics } from '../telemetry/traffic-metrics.ts';
+import type { RateBuffers } from './request-rates.ts';
+import { RouteFilterSource } from './route-filter-source.ts';
+
+export interface HttpPlaneOptions {
+  readonly worker: number;
+  readonly requestRates: RateBuffers;
+  readonly network: Network;
+  readonly server: ServerSettings;
+  readonly http: HttpSettings;
+  readonly ticketSecret: Uint8Array;
+  readonly pseudonym: string;
+  readonly log: RequestLog;
+  readonly logger: Logger;
+  readonly metrics: HttpMetrics;
+  readonly connectionMetrics: ConnectionMetrics;
+}
+
+export class HttpPlane implements HttpServices {
+  readonly pool: UpstreamPool;
+  readonly flushes = new FlushQueue();
+  readonly terminator: OpenSslTerminator;
+  readonly connector: OpenSslConnector;
+  readonly certificates: TlsFiles;
+  readonly routes: RouteRuntimes;
+  readonly filters: RouteFilters;
+  readonly pseudonym: string;
+  readonly metrics: HttpMetrics;
+  readonly #filterSource: RouteFilterSource;
+  readonly #network: Network;
+  readonly #log: RequestLog;
+  readonly #poolContext: PoolContext;
+
+  constructor(options: HttpPlaneOptions) {
+    const { network, server, http, logger, connectionMetrics } = options;
+    this.#network = network;
+    this.#log = options.log;
+    this.metrics = options.metrics;
+    this.pseudonym = options.pseudonym;
+    this.terminator = new OpenSslTerminator(network, {
+      secret: options.ticketSecret,
+      handshakesMax: http.handshakesMax,
+    });
+    this.connector = new OpenSslConnector(network);
+    this.certificates = new TlsFiles({ logger, environment: process.env });
+    this.routes = new RouteRuntimes(network);
+    this.#filterSource = new RouteFilterSource(options.worker, network, options.requestRates);
+    this.filters = new RouteFilters(this.#filterSource);
+    const { flushes } = this;
+    this.#poolContext = {
+      network,
+      tls: this.connector,
+      sessions: {
+        http1: (channel, observer) =>
+          new Http1ClientSession({ channel, network, settings: this.#poolContext.http, flushes }, observer),
+        http2: (channel, observer) =>
+          new Http2ClientSession({ channel, network, settings: this.#poolContext.http, flushes }, observer),
+      },
+      http,
+      connectTimeoutMs: server.connectTimeoutMs,
+      onDialEnded: ({ name }: UpstreamTarget, durationMs: number, failure: Reason | null) => {
+        if (failure === null) connectionMetrics.dialed(name, durationMs);
+        else connectionMetrics.dialFailed(name, failure);
+      },
+      onFault: (error) => logger.error('a request failed by a fault of portcullis', { err: error }),
+    };
+    this.pool = new UpstreamPool(this.#poolContext);
+  }
+
+  /** Takes timeouts and limits that were read again, and looks at every file again. */
+  adopt(server: ServerSettings, http: HttpSettings): void {
+    this.#poolContext.http = http;
+    this.#poolContext.connectTimeoutMs = server.connectTimeoutMs;
+    this.routes.reload();
+    void this.certificates.reload();
+  }
+
+  /** No request is under way any more: what is kept open to backends ends. */
+  close(): void {
+    this.pool.abort('drained');
+  }
+
+  setLogLevel(level: LogLevel): void {
+    this.#log.setLevel(level);
+  }
+
+  /** Tables that the next version's policies need. */
+  addRates(rates: RateBuffers): void {
+    this.#filterSource.addRates(rates);
+  }
+
+  onRequestEnd(record: RequestSummary): void {
+    const { routeId, method, status, reason, ruleId, totalMs, id } = record;
+    this.#log.write(record);
+    this.metrics.request(routeId ?? '', method, status, totalMs, id, this.#network.nowMs);
+    if (ruleId !== null && policyReasons.has(reason)) this.metrics.policyBlock(routeId ?? '', ruleId);
+  }
+
+  onRefusal(
+    facts: DownstreamFacts,
+    version: HttpVersion,
+    reason: Reason,
+    status: number,
+    detail: string | undefined,
+  ): void {
+    if (reason === 'http2-abuse') this.metrics.http2Abuse(detail ?? 'other');
+    this.onRequestEnd({
+      id: makeRequestId(),
+      client: facts.client,
+      listener: facts.listener,
+      routeId: null,
+      method: '',
+      host: facts.serverName ?? '',
+      path: '',
+      status,
+      reason,
+      ruleId: null,
+      detail,
+      bytesIn: 0,
+      bytesOut: 0,
+      queueMs: 0,
+      connectMs: 0,
+      firstByteMs: 0,
+      totalMs: 0,
+      upstreamName: null,
+      downstreamVersion: version,
+      upstreamVersion: null,
+      protocol: null,
+      isRetried: false,
+      userAgent: undefined,
+    });
+  }
+}
+
+/** Reasons of requests that a policy refused. */
+const policyReasons: ReadonlySet<Reason> = new Set([
+  'user-agent-blocked',
+  'header-missing',
+  'method-refused',
+  'body-oversized',
+  'request-rate-limited',
+]);
