@@ -7,7 +7,17 @@ import { Refusal } from './kinds.ts';
 import type { Directory, Kind } from './kinds.ts';
 import { quote } from './problem.ts';
 import type { Finding, Path } from './problem.ts';
-import type { Entries, Fields, List, Node, ReadEntry, ReadFields, Rows, Setting } from './schema-nodes.ts';
+import type {
+  Entries,
+  Fields,
+  List,
+  Node,
+  ReadEntry,
+  ReadFields,
+  Rows,
+  Section,
+  Setting,
+} from './schema-nodes.ts';
 import { nearestName } from './suggestion.ts';
 
 export interface Reading<F extends Fields> {
@@ -29,6 +39,7 @@ export function isTable(raw: unknown): raw is Record<string, unknown> {
 class Reader {
   readonly findings: Finding[] = [];
   readonly #directory: Directory;
+  readonly #absences = new Map<Section<Fields>, unknown>();
   /** Where reading is. Copied only when there is something to report. */
   readonly #path: (string | number)[] = [];
 
@@ -63,10 +74,17 @@ class Reader {
       case 'entries':
         return this.#entries(node, raw);
       case 'section':
-        return this.table(node.fields, raw ?? undefined);
+        return raw === undefined || raw === null ? this.#absent(node) : this.table(node.fields, raw);
       case 'rows':
         return this.#rows(node, raw, isTablePresent);
     }
+  }
+
+  /** Every route that leaves a section out shares what that means, for 100,000 routes may. */
+  #absent(node: Section<Fields>): unknown {
+    let values = this.#absences.get(node);
+    if (values === undefined) this.#absences.set(node, (values = this.table(node.fields, undefined)));
+    return values;
   }
 
   #setting(node: Setting<unknown>, raw: unknown, isTablePresent: boolean): unknown {

@@ -26,27 +26,28 @@ export function prepareRoute(
   settings: RouteSettings,
 ): Route & { readonly hostname: string } {
   const { hostname, pathPrefix } = settings;
-  const ruleId = routeRuleId(listener, hostname, pathPrefix);
-  // Field by field: every route has the same hidden class, whoever made the settings.
-  return { ...fields(settings), ruleId, hostname, policies: preparePolicies(listener, settings) };
+  const policies = preparePolicies(listener, settings);
+  return makeRoute(routeRuleId(listener, hostname, pathPrefix), hostname, settings, policies);
 }
 
 /** It relays as an l4 route does. */
 export function prepareDefaultRoute(listener: string, backend: EndpointAddress): Route {
-  const settings = { ...routeDefaults, hostname: '', backend };
-  return {
-    ...fields(settings),
-    ruleId: defaultBackendRuleId(listener),
-    hostname: null,
-    policies: noPolicies,
-  };
+  return makeRoute(defaultBackendRuleId(listener), null, { ...routeDefaults, backend }, noPolicies);
 }
 
 /** Most routes have none; they share this. */
 const noPolicies: readonly Policy[] = [];
 
-function fields(settings: RouteSettings): Omit<Route, 'ruleId' | 'hostname' | 'policies'> {
+/** Field by field: every route has the same hidden class, whoever made the settings. */
+function makeRoute<Hostname extends string | null>(
+  ruleId: string,
+  hostname: Hostname,
+  settings: Omit<RouteSettings, 'hostname'>,
+  policies: readonly Policy[],
+): Route & { readonly hostname: Hostname } {
   return {
+    ruleId,
+    hostname,
     pathPrefix: settings.pathPrefix,
     mode: settings.mode,
     backend: settings.backend,
@@ -58,6 +59,7 @@ function fields(settings: RouteSettings): Omit<Route, 'ruleId' | 'hostname' | 'p
     forwarded: settings.forwarded,
     requestHeaders: settings.requestHeaders,
     responseHeaders: settings.responseHeaders,
+    policies,
   };
 }
 
