@@ -370,6 +370,7 @@ class Source {
 class Middle implements AsyncDisposable {
   readonly port: number;
   readonly #close: () => void;
+  #near: Socket | undefined;
   #far: Socket | undefined;
 
   static async start(target: number): Promise<Middle> {
@@ -379,6 +380,7 @@ class Middle implements AsyncDisposable {
       const far = connectTcp({ port: target, host: '127.0.0.1', allowHalfOpen: true });
       for (const socket of [near, far]) socket.on('error', () => near.destroy());
       near.pipe(far, { end: false }).pipe(near);
+      middle.it!.#near = near;
       middle.it!.#far = far;
     });
     server.listen(0, '127.0.0.1');
@@ -405,6 +407,7 @@ class Middle implements AsyncDisposable {
 
   [Symbol.asyncDispose](): Promise<void> {
     this.#close();
+    this.#near?.destroy();
     this.#far?.destroy();
     return Promise.resolve();
   }

@@ -153,7 +153,10 @@ function suite(transport: Transport): void {
       const { stranger, expired } = pki;
       const cases: [RegExp, { cert?: string; key?: string }][] = [
         [/^ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE$/, {}],
-        [/^UNABLE_TO_(VERIFY_LEAF_SIGNATURE|GET_ISSUER_CERT_LOCALLY)$/, { cert: stranger.cert, key: stranger.key }],
+        [
+          /^UNABLE_TO_(VERIFY_LEAF_SIGNATURE|GET_ISSUER_CERT_LOCALLY)$/,
+          { cert: stranger.cert, key: stranger.key },
+        ],
         [/^CERT_HAS_EXPIRED$/, { cert: expired.cert, key: expired.key }],
       ];
       await using asking = await TlsServer.start(transport, identity(mutual('request')));
