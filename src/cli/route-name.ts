@@ -1,5 +1,7 @@
 /** How a route is named on the command line: `app.example.com`, or `app.example.com/api` with its path prefix. */
 
+import { canonicalPrefix } from '../model/path-prefix.ts';
+
 export const routeArgument = [
   '<route>',
   'app.example.com, or *.example.com for every name below; app.example.com/api for a path',
@@ -14,8 +16,7 @@ export interface NamedRoute {
 export function parseRouteName(text: string): NamedRoute {
   const slash = text.indexOf('/');
   if (slash < 0) return { hostname: text, pathPrefix: '' };
-  const path = text.slice(slash);
-  return { hostname: text.slice(0, slash), pathPrefix: path.endsWith('/') ? path.slice(0, -1) : path };
+  return { hostname: text.slice(0, slash), pathPrefix: canonicalPrefix(text.slice(slash)) };
 }
 
 export function isRoute(route: NamedRoute, { hostname, pathPrefix }: NamedRoute): boolean {

@@ -203,7 +203,7 @@ export function hostName(): Kind<string> {
 export function pathPrefix(): Kind<string> {
   return text('path', 'a path such as "/api"', (value) => {
     const prefix = canonicalPrefix(value);
-    const fault = prefix === '' && value === '/' ? null : pathPrefixFault(prefix);
+    const fault = prefix === '' && value !== '' ? null : pathPrefixFault(prefix);
     if (fault === null) return prefix;
     const meant = canonicalPrefix(normalisePath(value.startsWith('/') ? value : `/${value}`));
     const isRight = meant !== prefix && pathPrefixFault(meant) === null;

@@ -62,13 +62,16 @@ export function pathPrefixFault(text: string): string | null {
     return 'has no ";", no backslash and no encoded slash, which servers read differently';
   if (!/^(?:[\w\-.~!$&'()*+,=:@/]|%[\da-f]{2})*$/i.test(text))
     return 'has only characters of RFC 3986, others as %XX';
-  if (normalisePath(text) !== text) return 'is normalised: no empty or dot segments, no needless %XX';
+  if (text.endsWith('/') || normalisePath(text) !== text)
+    return 'is normalised: no empty or dot segments, no needless %XX';
   return null;
 }
 
-/** `/api/` → `/api`, `/` → `''`. */
+/** Without slashes at its end: `/api/` → `/api`, `/` → `''`. */
 export function canonicalPrefix(text: string): string {
-  return text.endsWith('/') ? text.slice(0, -1) : text;
+  let end = text.length;
+  while (end > 0 && text.charCodeAt(end - 1) === slash) end--;
+  return text.slice(0, end);
 }
 
 const percent = 0x25;

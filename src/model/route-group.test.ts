@@ -109,6 +109,20 @@ describe('the routes of a hostname', () => {
     );
   });
 
+  test('a host that is set is the authority of requests, and no field', () => {
+    const requestHeaders = {
+      remove: [],
+      set: [
+        ['host', 'inner:80'],
+        ['x-a', '1'],
+      ],
+      add: [],
+    } as const;
+    const { authority, requestHeaders: rules } = prepareRoute(':443', { ...routeOf(''), requestHeaders });
+    assert.equal(authority, 'inner:80');
+    assert.deepEqual(rules, { remove: [], set: [['x-a', '1']], add: [] });
+  });
+
   test('each has its own rule id, and so has each policy', () => {
     const policies = [{ type: 'max_body', value: '1KiB' } as const];
     const [[, group]] = groupRoutes(':443', [{ ...routeOf('/api'), policies }]) as [[string, RouteGroup]];

@@ -1,6 +1,7 @@
 /** One route as the data path runs by it: its settings, with what would otherwise be made anew for each request. */
 import { assert } from '../core/errors.ts';
 import { formatEndpoint } from './endpoint.ts';
+import type { HeaderRules } from './http-settings.ts';
 import { type ParsedPolicy, parsePolicy } from './policy-value.ts';
 import { defaultBackendRuleId, policyRuleId, routeRuleId } from './rule-id.ts';
 import { routeDefaults } from './settings.ts';
@@ -12,6 +13,10 @@ export interface Route extends Omit<RouteSettings, 'hostname' | 'policies'> {
   readonly hostname: string | null;
   /** `backend` as people write it. */
   readonly backendName: string;
+  /** What a request to the backend names as its authority: the `host` that `request_headers` sets. Null: as received. */
+  readonly authority: string | null;
+  /** Without `host`, which is no field of a message. */
+  readonly requestHeaders: HeaderRules;
   /** In the order they are judged. */
   readonly policies: readonly Policy[];
 }
@@ -57,10 +62,20 @@ function makeRoute<Hostname extends string | null>(
     backendProtocol: settings.backendProtocol,
     backendTls: settings.backendTls,
     forwarded: settings.forwarded,
-    requestHeaders: settings.requestHeaders,
+    authority: hostOf(settings.requestHeaders),
+    requestHeaders: withoutHost(settings.requestHeaders),
     responseHeaders: settings.responseHeaders,
     policies,
   };
+}
+
+function hostOf({ set }: HeaderRules): string | null {
+  return set.find(([name]) => name === 'host')?.[1] ?? null;
+}
+
+function withoutHost(rules: HeaderRules): HeaderRules {
+  if (hostOf(rules) === null) return rules;
+  return { ...rules, set: rules.set.filter(([name]) => name !== 'host') };
 }
 
 function preparePolicies(

@@ -47,6 +47,7 @@ describe('buildSnapshot', () => {
       hostname: '*.example.com',
       backend: { kind: 'tcp', host: '2001:db8::1', port: 8443 },
       backendName: '[2001:db8::1]:8443',
+      authority: null,
       sendProxyProtocol: true,
     });
     assert.equal(defaultRoute?.ruleId, 'default-backend/:443/-');
