@@ -521,6 +521,19 @@ describe('tunnels', () => {
     assert.equal(server.requests.length, 2);
   });
 
+  it('that are refused and given up leave an ordinary connection, too', () => {
+    const { server, session, send } = open();
+    session.start();
+    send(upgrade);
+    const { stream, sink } = server.requests[0]!;
+    stream.sendHead({ status: 403, fields: [] }, true);
+    stream.reset('no-error');
+    send(get('/next') + get('/last'));
+    respond(server.requests[1]!, 'x');
+    send('');
+    assert.deepEqual([server.requests.length, sink.events, server.events], [3, [], []]);
+  });
+
   it('that are refused after the client sent into them close: those bytes were no request', () => {
     const { server, session, send, wire } = open();
     session.start();

@@ -8,7 +8,6 @@
 import type { HostBytes } from '../core/bytes.ts';
 import { ProtocolError } from '../core/errors.ts';
 import type { Reason } from '../core/reason.ts';
-import { TimerEntry } from '../core/timer-wheel.ts';
 import { HeadWriter } from '../codec/http1/head-writer.ts';
 import type { Http1Request } from '../codec/http1/request-head.ts';
 import { RequestParser, type RequestEvents } from '../codec/http1/request-parser.ts';
@@ -17,14 +16,13 @@ import type { HttpSettings } from '../model/http-settings.ts';
 import { deafSink, type Channel, type ChannelSink } from '../net/channel.ts';
 import type { Network } from '../net/network.ts';
 import type { Flushable, FlushQueue } from './flush-queue.ts';
+import { Http1Deadlines, type DeadlineObserver, type Wait } from './http1-deadlines.ts';
 import { Farewell, type FarewellObserver } from './http1-farewell.ts';
-import { allocate, codecLimits, discardBytesMax, drainPatience } from './http1-limits.ts';
+import { allocate, codecLimits, discardBytesMax } from './http1-limits.ts';
 import { Http1Output } from './http1-output.ts';
-import { BodyPace } from './http1-pace.ts';
 import { ReadAhead } from './http1-read-ahead.ts';
 import { refusalReason, refusalStatus, refusalText } from './http1-refusal.ts';
 import { Http1ServerStream, type ServerStreamHost } from './http1-server-stream.ts';
-import { StallWatch, type StallObserver } from './http1-stall-watch.ts';
 import { windowBytes, type HttpVersion, type ServerSessionObserver } from './stream.ts';
 
 export interface Http1ServerOptions {
@@ -41,30 +39,22 @@ export interface Http1ServerOptions {
 
 type Phase = 'open' | 'leaving' | 'closed';
 
-/** Which deadline runs. */
-type Wait = 'none' | 'request' | 'head' | 'body' | 'tunnel';
-
 export class Http1ServerSession
-  extends TimerEntry
-  implements ServerStreamHost, ChannelSink, RequestEvents, Flushable, FarewellObserver, StallObserver
+  implements ServerStreamHost, ChannelSink, RequestEvents, Flushable, FarewellObserver, DeadlineObserver
 {
   version: HttpVersion = 'HTTP/1.1';
   readonly output: Http1Output;
   readonly writer = new HeadWriter();
   readonly #channel: Channel;
   readonly #network: Network;
-  readonly #settings: HttpSettings;
   readonly #flushes: FlushQueue;
   readonly #observer: ServerSessionObserver;
   readonly #parser: RequestParser;
   readonly #readAhead: ReadAhead;
-  readonly #pace: BodyPace;
+  readonly #deadlines: Http1Deadlines;
   readonly #opening: HostBytes | undefined;
-  /** Made when the client first has no room. */
-  #stallWatch: StallWatch | undefined = undefined;
   #farewell: Farewell | undefined = undefined;
   #phase: Phase = 'open';
-  #wait: Wait = 'none';
   #stream: Http1ServerStream | null = null;
   /** The stream was given up after its response; the rest of its request is dropped, this much of it so far. */
   #discardedBytes = -1;
@@ -72,7 +62,6 @@ export class Http1ServerSession
   #isInputEnded = false;
   #isDraining = false;
   #isFeeding = false;
-  #isPaused = true;
   #isQueued = false;
   /** What ends the connection, once its farewell is over. */
   #endReason: Reason = 'session-closed';
@@ -81,36 +70,28 @@ export class Http1ServerSession
   #owedReset: { readonly reason: Reason; readonly detail: string } | null = null;
 
   constructor(options: Http1ServerOptions, observer: ServerSessionObserver) {
-    super();
     const { channel, settings, flushes } = options;
     this.#channel = channel;
     this.#network = options.network;
-    this.#settings = settings;
     this.#flushes = flushes;
     this.#observer = observer;
     this.#opening = options.opening;
     this.output = new Http1Output(channel, flushes);
     this.#parser = new RequestParser(codecLimits(settings), options.scheme, allocate);
     this.#readAhead = new ReadAhead(settings.pipelinedMax, settings.headBytesMax);
-    this.#pace = new BodyPace(settings.bodyIdleTimeoutMs, settings.bodyRateMin);
+    this.#deadlines = new Http1Deadlines(options.network, settings, this);
   }
 
   /** Takes the channel over. The observer may be called before this returns, for what `opening` holds. */
   start(): void {
     this.#channel.sink = this;
-    // Who opens a connection and sends nothing gets the time of a head, not that of an idle client.
-    this.#arm('request', this.#settings.headTimeoutMs);
+    this.#deadlines.watch('first');
     if (this.#opening !== undefined) this.onData(this.#channel, this.#opening);
     if (this.#phase === 'open') this.#steer();
   }
 
   get streamCount(): number {
     return this.#stream === null ? 0 : 1;
-  }
-
-  /** Requests whose head was complete. */
-  get requestCount(): number {
-    return this.#requestCount;
   }
 
   drain(): void {
@@ -139,7 +120,7 @@ export class Http1ServerSession
   onDrain(_channel: Channel): void {
     this.output.flush();
     if (this.output.isStuck) return;
-    if (this.#stallWatch !== undefined) this.#network.timers.disarm(this.#stallWatch);
+    this.#deadlines.drained();
     const stream = this.#stream;
     if (stream === null || !stream.owesDrain) return;
     stream.owesDrain = false;
@@ -167,7 +148,8 @@ export class Http1ServerSession
     const stream = new Http1ServerStream(this, request);
     this.#stream = stream;
     stream.isRequestEnded = isEnd && !stream.isUndecided;
-    this.#watchRequest(stream);
+    if (stream.isRequestEnded || stream.isUndecided) this.#deadlines.rest();
+    else this.#deadlines.watch('body');
     try {
       this.#observer.onRequest(stream, request.head, stream.isRequestEnded);
     } catch (error) {
@@ -180,8 +162,8 @@ export class Http1ServerSession
     if (stream === null) return this.#discardBody(bytes.length, isEnd);
     stream.wasContinued = true;
     stream.unconsumedBytes += bytes.length;
-    if (stream.isTunnel) this.#touchTunnel();
-    else this.#pace.add(bytes.length);
+    if (stream.isTunnel) this.#deadlines.touchTunnel();
+    else this.#deadlines.addBody(bytes.length);
     if (isEnd) this.#requestEnded(stream);
     try {
       stream.sink.onData(stream, bytes, isEnd);
@@ -228,19 +210,17 @@ export class Http1ServerSession
     stream.isUndecided = false;
     if (stream.isTunnel) {
       this.#parser.openTunnel();
-      this.#arm('tunnel', this.#settings.tunnelIdleTimeoutMs);
+      this.#deadlines.watch('tunnel');
     }
     // Either way the request's direction goes on from the event loop: with the tunnel's bytes, or with its end.
     this.#continueLater();
   }
 
   onSent(stream: Http1ServerStream, isStuck: boolean): void {
-    if (stream.isTunnel) this.#touchTunnel();
+    if (stream.isTunnel) this.#deadlines.touchTunnel();
     if (!isStuck) return;
     stream.owesDrain = true;
-    this.#stallWatch ??= new StallWatch(this);
-    const patienceMs = drainPatience * this.#settings.bodyIdleTimeoutMs;
-    this.#network.timers.arm(this.#stallWatch, this.#network.nowMs + patienceMs);
+    this.#deadlines.watchDrain();
   }
 
   onStalled(): void {
@@ -271,7 +251,7 @@ export class Http1ServerSession
     this.#parser.stop();
     if (stream.isTunnel) return this.#finish('tunnel-closed', undefined);
     if (!stream.isKeepAlive || this.#isInputEnded) return this.#finish('session-closed', undefined);
-    this.#discardedBytes = 0;
+    this.#discardedBytes = this.#parser.isIdle ? -1 : 0;
     this.#continueLater();
   }
 
@@ -289,7 +269,8 @@ export class Http1ServerSession
   /** The turn's end: what could not be done inside of a call of the stream's owner. */
   flush(): void {
     this.#isQueued = false;
-    if (this.#owedReset !== null) return this.#payReset(this.#owedReset);
+    // A reset, and not an end, tells every client that the response is not whole.
+    if (this.#owedReset !== null) return this.#cut(this.#owedReset.reason, this.#owedReset.detail, true);
     if (this.#phase !== 'open') return;
     const stream = this.#stream;
     if (stream !== null && !stream.isUndecided && !stream.isTunnel && !stream.isRequestEnded) {
@@ -300,13 +281,15 @@ export class Http1ServerSession
     this.#steer();
   }
 
-  override expire(nowMs: number): void {
-    const wait = this.#wait;
-    this.#wait = 'none';
+  onDeadline(wait: Wait): void {
     if (wait === 'head') this.#refuse('request-timeout', 'the head did not arrive in time');
-    else if (wait === 'request') this.#idleOut();
-    else if (wait === 'body') this.#checkPace(nowMs);
-    else if (wait === 'tunnel') this.#cut('idle-timeout', undefined, true);
+    else if (wait === 'first') this.#cut('request-timeout', 'no request came', false);
+    else if (wait === 'request') this.#cut('keep-alive-timeout', undefined, false);
+    else this.#cut('idle-timeout', undefined, true);
+  }
+
+  onSlowBody(detail: string): void {
+    this.#refuse('request-timeout', detail);
   }
 
   // --- reading ---
@@ -351,9 +334,9 @@ export class Http1ServerSession
     else this.#resume();
     if (stream !== null) return;
     if (this.#isDraining && this.#isIdle()) return this.#finish('session-closed', undefined);
-    if (this.#discardedBytes >= 0) this.#watch('body', this.#settings.bodyIdleTimeoutMs);
-    else if (this.#parser.isInHead) this.#watch('head', this.#settings.headTimeoutMs);
-    else if (this.#requestCount > 0) this.#watch('request', this.#settings.keepAliveTimeoutMs);
+    if (this.#discardedBytes >= 0) this.#deadlines.watch('body');
+    else if (this.#parser.isInHead) this.#deadlines.watch('head');
+    else if (this.#requestCount > 0) this.#deadlines.watch('request');
   }
 
   #isIdle(): boolean {
@@ -361,14 +344,14 @@ export class Http1ServerSession
   }
 
   #pause(): void {
-    if (this.#isPaused) return;
-    this.#isPaused = true;
+    if (this.#deadlines.isPaused) return;
+    this.#deadlines.isPaused = true;
     this.#channel.pause();
   }
 
   #resume(): void {
-    if (!this.#isPaused || this.#isInputEnded) return;
-    this.#isPaused = false;
+    if (!this.#deadlines.isPaused || this.#isInputEnded) return;
+    this.#deadlines.isPaused = false;
     this.#channel.resume();
   }
 
@@ -382,7 +365,7 @@ export class Http1ServerSession
 
   #requestEnded(stream: Http1ServerStream): void {
     stream.isRequestEnded = true;
-    this.#disarm();
+    this.#deadlines.rest();
   }
 
   #tellEnd(stream: Http1ServerStream): void {
@@ -430,20 +413,17 @@ export class Http1ServerSession
   /** After either direction of a stream ended. */
   #settleStream(stream: Http1ServerStream): void {
     if (this.#stream !== stream || !stream.isResponseEnded) return;
-    if (!stream.isRequestEnded && !this.#isHopeless(stream)) return;
+    // A client that was never asked for its body may never send it.
+    const isUnasked = stream.request.expectsContinue && !stream.wasContinued;
+    if (!stream.isRequestEnded && (!isUnasked || stream.isTunnel)) return;
     stream.isClosed = true;
     this.#stream = null;
-    this.#disarm();
+    this.#deadlines.rest();
     if (stream.isTunnel) return this.#finish('tunnel-closed', undefined);
     if (!stream.isKeepAlive) return this.#finish('session-closed', undefined);
     if (this.#isFeeding) return;
     if (!this.#readAhead.isEmpty) this.#continueLater();
     else this.#steer();
-  }
-
-  /** The response is complete and the rest of the request may never come, or is wanted by nobody. */
-  #isHopeless(stream: Http1ServerStream): boolean {
-    return stream.request.expectsContinue && !stream.wasContinued && !stream.isTunnel;
   }
 
   /** The last response was written. */
@@ -459,10 +439,9 @@ export class Http1ServerSession
     this.#endDetail = detail;
     this.#readAhead.clear();
     this.#parser.stop();
-    this.#disarmAll();
+    this.#deadlines.close();
     this.#farewell = new Farewell(this.#channel, this.output, this.#network, this);
-    const patienceMs = drainPatience * this.#settings.bodyIdleTimeoutMs;
-    this.#farewell.start(isLingering, this.#isInputEnded, patienceMs);
+    this.#farewell.start(isLingering, this.#isInputEnded, this.#deadlines.patienceMs);
   }
 
   onFarewell(): void {
@@ -484,26 +463,6 @@ export class Http1ServerSession
     if (stream !== null) this.#failStream(stream, reason, detail);
   }
 
-  #idleOut(): void {
-    if (this.#requestCount > 0) return this.#cut('keep-alive-timeout', undefined, false);
-    this.#cut('request-timeout', 'no request came', false);
-  }
-
-  #checkPace(nowMs: number): void {
-    // While we do not read the client can not be slow.
-    if (this.#isPaused) this.#pace.start(nowMs);
-    const fault = this.#isPaused ? undefined : this.#pace.check(nowMs);
-    if (fault === undefined) return this.#watch('body', this.#pace.dueInMs(nowMs));
-    this.#refuse('request-timeout', fault);
-  }
-
-  /** The end of the connection tells the client that a response is not whole; without a length only a reset does. */
-  #payReset(owed: { readonly reason: Reason; readonly detail: string }): void {
-    this.#owedReset = null;
-    this.output.flush();
-    this.#cut(owed.reason, owed.detail, this.output.framing === 'close' || this.output.framing === 'none');
-  }
-
   #sinkFault(error: unknown): void {
     this.#cut('internal-error', undefined, true);
     this.#observer.onFault(error);
@@ -517,7 +476,7 @@ export class Http1ServerSession
     const stream = this.#stream;
     this.#parser.stop();
     this.#readAhead.clear();
-    this.#disarmAll();
+    this.#deadlines.close();
     this.#channel.sink = deafSink;
     if (isReset) this.#channel.reset();
     else this.#channel.close();
@@ -534,37 +493,5 @@ export class Http1ServerSession
     } catch (error) {
       this.#observer.onFault(error);
     }
-  }
-
-  // --- deadlines ---
-
-  /** While the backend is waited for no deadline of ours runs: that one is the exchange's. */
-  #watchRequest(stream: Http1ServerStream): void {
-    if (stream.isRequestEnded || stream.isUndecided) return this.#disarm();
-    this.#pace.start(this.#network.nowMs);
-    this.#arm('body', this.#settings.bodyIdleTimeoutMs);
-  }
-
-  #watch(wait: Wait, timeoutMs: number): void {
-    if (this.#wait !== wait) this.#arm(wait, timeoutMs);
-  }
-
-  #arm(wait: Wait, timeoutMs: number): void {
-    this.#wait = wait;
-    this.#network.timers.arm(this, this.#network.nowMs + timeoutMs);
-  }
-
-  #touchTunnel(): void {
-    this.deadlineMs = this.#network.nowMs + this.#settings.tunnelIdleTimeoutMs;
-  }
-
-  #disarmAll(): void {
-    this.#disarm();
-    if (this.#stallWatch !== undefined) this.#network.timers.disarm(this.#stallWatch);
-  }
-
-  #disarm(): void {
-    this.#wait = 'none';
-    this.#network.timers.disarm(this);
   }
 }
