@@ -15,14 +15,14 @@ import { isGrpcType } from './request-traits.ts';
  */
 export const continueWaitMs = 1000;
 
-/** After the answer, what is left of a request is read and dropped for this long: an HTTP/1 client that still writes would lose the answer to a reset. */
+/** How long the end of a request is waited for, and the leaving of the answer, before its stream is looked at again. */
 export const lingerMs = 5000;
 
 /**
- * How many times `bodyIdleTimeoutMs` whoever takes a body may take for what waits: a window at most, whose leaving
- * piece by piece is not seen.
+ * Sessions watch the pace of their own peers. An exchange looks no closer than this many times `bodyIdleTimeoutMs`:
+ * should a session fail to, nothing is held for ever.
  */
-const takerPatience = 4;
+const peerPatience = 4;
 
 /** Methods whose second arrival changes nothing (RFC 9110 §9.2.2). */
 export function isIdempotent(method: string): boolean {
@@ -57,8 +57,7 @@ export function downstreamReason(reason: Reason): Reason {
 }
 
 /** Whom an exchange waits for. */
-export type Waiting =
-  'filter' | 'session' | 'request' | 'backend' | 'response' | 'taker' | 'tunnel' | 'linger';
+export type Waiting = 'filter' | 'session' | 'request' | 'backend' | 'response' | 'taker' | 'tunnel';
 
 /** How long, without progress (ms). `isStreamed`: silence is no fault. */
 export function patienceMs(waiting: Waiting, http: HttpSettings, isStream: boolean): number {
@@ -67,15 +66,14 @@ export function patienceMs(waiting: Waiting, http: HttpSettings, isStream: boole
     case 'session':
     case 'backend':
       return http.responseTimeoutMs;
-    case 'request':
     case 'response':
       return isStream ? http.tunnelIdleTimeoutMs : http.bodyIdleTimeoutMs;
+    case 'request':
+      return isStream ? http.tunnelIdleTimeoutMs : peerPatience * http.bodyIdleTimeoutMs;
     case 'taker':
-      return takerPatience * http.bodyIdleTimeoutMs;
+      return peerPatience * http.bodyIdleTimeoutMs;
     case 'tunnel':
       return http.tunnelIdleTimeoutMs;
-    case 'linger':
-      return lingerMs;
   }
 }
 
@@ -88,5 +86,4 @@ export const stallReasons: Readonly<Record<Waiting, Reason>> = {
   response: 'body-stalled',
   taker: 'body-stalled',
   tunnel: 'idle-timeout',
-  linger: 'answered',
 };

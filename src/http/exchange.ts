@@ -11,9 +11,9 @@
  */
 import { assert } from '../core/errors.ts';
 import type { HostBytes } from '../core/bytes.ts';
-import type { Reason } from '../core/reason.ts';
+import { reasons, type Reason } from '../core/reason.ts';
 import type { FieldList, RequestHead, ResponseHead } from '../codec/http-message.ts';
-import { errorAnswer, renderAnswer } from './error-answer.ts';
+import { errorAnswer, renderAnswer, statusOf } from './error-answer.ts';
 import type { DownstreamFacts, ExchangeContext, SessionWaiter } from './exchange-context.ts';
 import { ExchangeRecord } from './exchange-record.ts';
 import {
@@ -21,6 +21,7 @@ import {
   downstreamReason,
   isIdempotent,
   isStreamed,
+  lingerMs,
   patienceMs,
   stallReasons,
   upstreamReason,
@@ -83,15 +84,14 @@ export class Exchange
   #isResponseSent = false;
   /** What is sent downstream next opens a tunnel. */
   #opensTunnel = false;
+  /** The answer is sent and the request was given some time to end. */
+  #isLate = false;
   /** A stream without an end in sight (server-sent events, gRPC): silence is no fault. */
   #isStreamed: boolean;
   #isContinueSent = false;
   #continueDueMs = Infinity;
   #callDueMs = Infinity;
   #progressMs: number;
-  /** For the minimum rate: when a window began, and what had arrived by then. */
-  #rateMarkMs: number;
-  #rateMarkBytes = 0;
 
   /** Becomes the stream's sink. The owner calls `forward` or `answer` before it returns to the event loop, or later. */
   constructor(
@@ -112,7 +112,6 @@ export class Exchange
     this.#isRequestSent = isEnd;
     this.#isStreamed = this.traits.isGrpc;
     this.#progressMs = nowMs;
-    this.#rateMarkMs = nowMs;
     stream.sink = this;
   }
 
@@ -129,23 +128,21 @@ export class Exchange
   /** Sends the request to `target` through `filters`. Once. */
   forward(target: UpstreamTarget, filters: FilterList = noFilters): void {
     assert(this.#phase === 'new', 'an exchange is forwarded or answered once');
-    const { head } = this;
-    this.#target = target;
-    this.upstreamName = target.name;
-    this.#phase = 'filtering';
-    stripRequestHop(head, this.#isRequestRead, this.downstreamVersion === 'HTTP/1.0');
-    if (this.traits.grpcTimeoutMs !== Infinity) this.#callDueMs = this.#startMs + this.traits.grpcTimeoutMs;
-    // Looked at again when it expires: what is waited for changes, and the shortest wait is a safe first guess.
-    const { bodyIdleTimeoutMs, responseTimeoutMs } = this.#context.http;
-    this.#arm(Math.min(this.#callDueMs, this.#startMs + Math.min(bodyIdleTimeoutMs, responseTimeoutMs)));
-    if (filters.filters.length === 0) return this.passRequestHead();
-    this.#chain = new FilterChain(filters, this);
-    this.#chain.requestHead(head, this.#isRequestRead);
+    try {
+      this.#forward(target, filters);
+    } catch (error) {
+      this.#fault(error);
+    }
   }
 
   /** Answers in place of a backend. After the head of a response has gone it resets the stream instead. */
   answer(answer: FilterAnswer): void {
-    if (this.#phase !== 'over' && !this.#isResponseSent) this.#answer(answer, -1);
+    if (this.#phase === 'over' || this.#isResponseSent) return;
+    try {
+      this.#answer(answer, -1);
+    } catch (error) {
+      this.#fault(error);
+    }
   }
 
   // --- SessionWaiter ---
@@ -199,14 +196,10 @@ export class Exchange
   onDrain(stream: Stream): void {
     try {
       this.#progressMs = this.#context.network.nowMs;
-      if (stream === this.#upstream) {
-        // It was the backend that kept the client waiting.
-        this.#rateMarkMs = this.#progressMs;
-        this.#rateMarkBytes = this.bytesIn;
-        this.#settleRequest();
-      } else if (stream === this.#downstream) {
+      if (stream === this.#upstream) this.#settleRequest();
+      else if (stream === this.#downstream) {
         this.#settleResponse();
-        if (this.#isResponseSent) this.#linger();
+        if (this.#phase === 'lingering') this.#linger();
       }
     } catch (error) {
       this.#fault(error);
@@ -327,6 +320,21 @@ export class Exchange
 
   // --- the request ---
 
+  #forward(target: UpstreamTarget, filters: FilterList): void {
+    const { head, traits } = this;
+    this.#target = target;
+    this.upstreamName = target.name;
+    this.#phase = 'filtering';
+    stripRequestHop(head, this.#isRequestRead, this.downstreamVersion === 'HTTP/1.0');
+    if (traits.grpcTimeoutMs !== Infinity) this.#callDueMs = this.#startMs + traits.grpcTimeoutMs;
+    // Looked at again when it expires: what is waited for changes, and the shortest wait is a safe first guess.
+    const { bodyIdleTimeoutMs, responseTimeoutMs } = this.#context.http;
+    this.#arm(Math.min(this.#callDueMs, this.#startMs + Math.min(bodyIdleTimeoutMs, responseTimeoutMs)));
+    if (filters.filters.length === 0) return this.#acquire();
+    this.#chain = new FilterChain(filters, this);
+    this.#chain.requestHead(head, this.#isRequestRead);
+  }
+
   #acquire(): void {
     this.#phase = 'waiting';
     this.#waitStartMs = this.#context.network.nowMs;
@@ -341,12 +349,21 @@ export class Exchange
     this.#isReused = session.requestCount > 0;
     this.upstreamVersion = session.version;
     this.#phase = 'sent';
-    const upstream = session.request(this.head, isWhole, this);
-    this.#upstream = upstream;
+    const upstream = this.#request(session, isWhole);
     this.#progressMs = this.#context.network.nowMs;
     if (isWhole || this.isUpgrade) return;
     this.#flushHeld(upstream);
     if (this.traits.expectsContinue && !this.#isContinueSent && !this.#isRequestRead) this.#awaitContinue();
+  }
+
+  /** A head that can not be written (a filter's doing) leaves the session unused, and out of the pool's sight. */
+  #request(session: ClientSession, isWhole: boolean): UpstreamStream {
+    try {
+      return (this.#upstream = session.request(this.head, isWhole, this));
+    } catch (error) {
+      if (session.streamCount === 0) session.drain();
+      throw error;
+    }
   }
 
   /** Sends what was held while there was no upstream stream. It stays for a second try while it is small. */
@@ -366,7 +383,10 @@ export class Exchange
   #onRequestData(bytes: HostBytes, isEnd: boolean): void {
     this.bytesIn += bytes.length;
     if (isEnd) this.#isRequestRead = true;
-    if (this.#phase === 'lingering') return this.#onLingeringData(bytes, isEnd);
+    if (this.#phase === 'lingering') {
+      this.#downstream.consume(bytes.length);
+      return isEnd ? this.#linger() : undefined;
+    }
     this.#requestOwed += bytes.length;
     if (this.#isOpaque('request')) this.passRequestData(bytes, isEnd);
     else this.#chain!.requestData(bytes, isEnd);
@@ -377,7 +397,7 @@ export class Exchange
 
   #onRequestTrailers(fields: FieldList): void {
     this.#isRequestRead = true;
-    if (this.#phase === 'lingering') return this.#onLingeringData(nothing, true);
+    if (this.#phase === 'lingering') return this.#linger();
     if (this.#chain === null) this.passRequestTrailers(fields);
     else this.#chain.requestTrailers(fields);
   }
@@ -481,40 +501,25 @@ export class Exchange
     // Half of a tunnel is closed; the other half may go on.
     if (this.#phase === 'tunnel' && !this.#isRequestRead && !this.#downstream.isClosed) return;
     this.#phase = 'lingering';
-    this.#progressMs = this.#context.network.nowMs;
-    if (!this.#isRequestRead) this.#arm(this.#progressMs + patienceMs('linger', this.#context.http, false));
     this.#linger();
   }
 
-  /** Is over when the client has the answer and has ended its request. */
+  /**
+   * Over, when the client has ended its request too. If it has not, nobody wants the rest: the stream is given up
+   * without an error (RFC 9113 §8.1), once the answer has left it.
+   */
   #linger(): void {
     const downstream = this.#downstream;
-    if (downstream.isClosed) return this.#finish();
-    if (downstream.isBacklogged) return;
-    if (this.#isRequestRead) return this.#finish();
-    // RFC 9113 §8.1: an answer that needs no more of the request ends the stream without an error.
-    if (this.downstreamVersion === 'HTTP/2') {
-      downstream.reset('no-error');
-      return this.#finish();
+    if (this.#isRequestRead || downstream.isClosed) return this.#finish();
+    // An HTTP/1 session tells the end of a declined upgrade by itself, and may keep its connection.
+    const endsItself = this.isUpgrade && this.downstreamVersion !== 'HTTP/2' && !this.#isLate;
+    if (downstream.isBacklogged || endsItself) {
+      this.#isLate = true;
+      this.#arm(this.#context.network.nowMs + lingerMs);
+      return;
     }
-    if (this.#requestOwed === 0) return;
-    downstream.consume(this.#requestOwed);
-    this.#requestOwed = 0;
-  }
-
-  /**
-   * The rest of a request whose answer is sent: for the backend while that still takes it (its connection can then
-   * be used again), and dropped otherwise. It never gets past a filter that would have wanted to see it.
-   */
-  #onLingeringData(bytes: HostBytes, isEnd: boolean): void {
-    const upstream = this.#upstream;
-    if (upstream !== null && !this.#isRequestSent && this.#chain?.filtersRequestData !== true) {
-      if (isEnd) this.#isRequestSent = true;
-      if (bytes.length === 0) upstream.sendEnd();
-      else if (!upstream.sendData(bytes, isEnd)) this.#dropUpstream();
-    }
-    this.#downstream.consume(bytes.length);
-    if (isEnd) this.#linger();
+    downstream.reset('no-error');
+    this.#finish();
   }
 
   // --- ends ---
@@ -524,6 +529,9 @@ export class Exchange
     if (!this.#isResponseSent) {
       if (this.#phase !== 'tunnel') this.reason = downstreamReason(failure.reason);
       this.detail = failure.detail;
+      // What the client did wrong its session has answered, where no answer had begun.
+      if (!this.#isHeadSent && reasons[this.reason].outcome === 'refused')
+        this.status = statusOf(this.reason);
     }
     this.#finish();
   }
@@ -626,14 +634,13 @@ export class Exchange
   override expire(nowMs: number): void {
     try {
       if (nowMs >= this.#continueDueMs) this.#sendContinue();
+      if (this.#phase === 'lingering') return this.#linger();
       if (nowMs >= this.#callDueMs) return this.#onCallExpired();
       const waiting = this.#waiting();
       const dueMs = this.#progressMs + patienceMs(waiting, this.#context.http, this.#isStreamed);
-      if (nowMs >= dueMs || (waiting === 'request' && this.#isTooSlow(nowMs)))
-        return this.#onStalled(waiting);
-      this.#arm(
-        Math.min(dueMs, this.#callDueMs, this.#continueDueMs, nowMs + this.#context.http.bodyIdleTimeoutMs),
-      );
+      if (nowMs >= dueMs) return this.#onStalled(waiting);
+      const { bodyIdleTimeoutMs } = this.#context.http;
+      this.#arm(Math.min(dueMs, this.#callDueMs, this.#continueDueMs, nowMs + bodyIdleTimeoutMs));
     } catch (error) {
       this.#fault(error);
     }
@@ -658,26 +665,11 @@ export class Exchange
         return 'tunnel';
       case 'lingering':
       case 'over':
-        return this.#isRequestRead ? 'taker' : 'linger';
+        return 'taker';
     }
-  }
-
-  /** An unfinished request body keeps a minimum rate, averaged over the idle timeout. */
-  #isTooSlow(nowMs: number): boolean {
-    const { bodyIdleTimeoutMs, bodyRateMin } = this.#context.http;
-    const elapsedMs = nowMs - this.#rateMarkMs;
-    if (this.#isStreamed || elapsedMs < bodyIdleTimeoutMs) return false;
-    const isSlow = (this.bytesIn - this.#rateMarkBytes) * 1000 < bodyRateMin * elapsedMs;
-    this.#rateMarkMs = nowMs;
-    this.#rateMarkBytes = this.bytesIn;
-    return isSlow;
   }
 
   #onStalled(waiting: Waiting): void {
-    if (waiting === 'linger') {
-      this.#downstream.reset('no-error');
-      return this.#finish();
-    }
     if (waiting === 'filter') this.detail = 'a filter did not go on';
     const detail = this.detail;
     this.#fail(stallReasons[waiting], detail);
