@@ -22,6 +22,8 @@ export interface ServerOperationsOptions {
   readonly programVersion: string;
   /** Begins the end of the process, as SIGTERM does. */
   readonly onDrainAsked: () => void;
+  /** Resolves with the process that serves from then on. */
+  readonly onUpgradeAsked: () => Promise<number>;
 }
 
 export class ServerOperations implements Operations {
@@ -113,6 +115,10 @@ export class ServerOperations implements Operations {
 
   drain(): void {
     this.#options.onDrainAsked();
+  }
+
+  upgrade(): Promise<number> {
+    return this.#options.onUpgradeAsked();
   }
 
   setLogLevel(level: LogLevel): void {

@@ -68,7 +68,7 @@ export class ServiceManager {
         env: { PATH: process.env['PATH'] ?? '', NOTIFY_SOCKET: socket },
         timeout: notifyMsMax,
       };
-      execFile('systemd-notify', [`--pid=${process.pid}`, ...states], options, (error) => {
+      execFile('systemd-notify', states, options, (error) => {
         if (error !== null) this.#complain(error);
         resolve();
       });

@@ -92,6 +92,13 @@ export class StoreLedger implements Ledger, Keeper {
     return this.#store.close();
   }
 
+  /** Opens the database again that was closed for a successor which did not come. */
+  async reopen(): Promise<void> {
+    this.#store = await Store.open(this.#path);
+    // It may have changed something before it failed: the next commit looks.
+    this.#isInDoubt = true;
+  }
+
   async #reopen(): Promise<StoredTraffic> {
     this.#isInDoubt = true;
     await this.#store.close();
