@@ -25,6 +25,7 @@ export class Http2ClientSession extends Http2Session<Http2ClientStream> implemen
   protected readonly lostReason = 'upstream-reset';
   protected readonly endReason = 'backend-closed';
   protected readonly resetReason = 'backend-reset';
+  protected readonly lateReason = 'upstream-timeout';
   readonly #observer: ClientSessionObserver;
   /** Upgrades that wait for the server's SETTINGS, which say whether it takes any (RFC 8441 §3). */
   #unsent: { stream: Http2ClientStream; head: RequestHead; isEnd: boolean }[] = [];
@@ -88,6 +89,7 @@ export class Http2ClientSession extends Http2Session<Http2ClientStream> implemen
       this.#upgrade(stream, head, isEnd);
       if (!stream.isClosed) this.connection.send.wake(stream);
     }
+    this.connection.mayPump = true;
   }
 
   onGoAway(lastStreamId: number, code: ErrorCode): void {

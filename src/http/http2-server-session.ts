@@ -39,6 +39,7 @@ export class Http2ServerSession extends Http2Session<Http2ServerStream> implemen
   protected readonly lostReason = 'client-cancelled';
   protected readonly endReason = 'session-closed';
   protected readonly resetReason = 'client-reset';
+  protected readonly lateReason = 'request-timeout';
   readonly #observer: ServerSessionObserver;
   /** When the first of the two GOAWAYs went out; 0: not yet. */
   #noticeMs = 0;

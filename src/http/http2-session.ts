@@ -118,6 +118,8 @@ export abstract class Http2Session<S extends SessionStream>
   protected abstract endingOf(error: ProtocolError): Reason;
   protected abstract readonly endReason: Reason;
   protected abstract readonly resetReason: Reason;
+  /** The peer did not say in time what a session needs. */
+  protected abstract readonly lateReason: Reason;
   /** Deadlines of one stream; may end it. */
   protected abstract checkStream(stream: S, nowMs: number): void;
   /** After each turn's output: what the owner is to know. */
@@ -339,11 +341,11 @@ export abstract class Http2Session<S extends SessionStream>
     const { connection, settings } = this;
     const sinceStartMs = nowMs - this.startedMs;
     if (!connection.hasPeerSettings && sinceStartMs >= settings.headTimeoutMs) {
-      this.expireWith('request-timeout', 'no SETTINGS', errorCodes.settingsTimeout);
+      this.expireWith(this.lateReason, 'no SETTINGS', errorCodes.settingsTimeout);
     } else if (connection.isSettingsAckDue && sinceStartMs >= settings.headTimeoutMs) {
-      this.expireWith('request-timeout', 'no acknowledgement of SETTINGS', errorCodes.settingsTimeout);
+      this.expireWith(this.lateReason, 'no acknowledgement of SETTINGS', errorCodes.settingsTimeout);
     } else if (nowMs - connection.incompleteSinceMs >= settings.headTimeoutMs) {
-      this.expireWith('request-timeout', 'a head that does not end', errorCodes.enhanceYourCalm);
+      this.expireWith(this.lateReason, 'a head that does not end', errorCodes.enhanceYourCalm);
     } else if (connection.send.isBlocked && nowMs >= this.#blockedDeadlineMs()) {
       this.abort('body-stalled', 'the peer reads nothing');
     } else {
