@@ -11,15 +11,15 @@
 export const pathPrefixCharactersMax = 1024;
 
 /**
- * True for a path that has only one reading: no escape, no parameter, no backslash, no empty or dot segment. What
- * follows `?` does not count. Nearly every path ends here, so this allocates nothing.
+ * True for a path that has only one reading: no escape, no parameter, no fragment, no backslash, no empty or dot
+ * segment. What follows `?` does not count. Nearly every path ends here, so this allocates nothing.
  */
 export function isPlainPath(path: string): boolean {
   for (let at = 0; at < path.length; at++) {
     const code = path.charCodeAt(at);
     if (code > semicolon && code !== backslash && code !== questionMark) continue;
     if (code === questionMark) return true;
-    if (code === percent || code === semicolon || code === backslash) return false;
+    if (code === percent || code === semicolon || code === backslash || code === hash) return false;
     if (code !== slash) continue;
     const next = path.charCodeAt(at + 1);
     if (next === slash || next === dot) return false;
@@ -42,11 +42,13 @@ export function normalisePath(path: string): string {
 }
 
 /**
- * The path as lenient servers read it: `%2F`, `%5C` and `\` are slashes, and what follows `;` in a segment is no
- * part of its name.
+ * The path as lenient servers read it: `%2F`, `%5C` and `\` are slashes, what follows `;` in a segment is no part of
+ * its name, and what follows `#` or a NUL is not read.
  */
 export function lenientPath(path: string): string {
-  const slashed = withoutQuery(path).replace(/%2f|%5c|\\/gi, '/');
+  const slashed = withoutQuery(path)
+    .replace(/(?:#|%00).*$/s, '')
+    .replace(/%2f|%5c|\\/gi, '/');
   return removeDotSegments(decodeUnreserved(slashed).replace(/;[^/]*/g, ''));
 }
 
@@ -74,6 +76,7 @@ export function canonicalPrefix(text: string): string {
   return text.slice(0, end);
 }
 
+const hash = 0x23;
 const percent = 0x25;
 const dot = 0x2e;
 const slash = 0x2f;

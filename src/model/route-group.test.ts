@@ -67,6 +67,8 @@ describe('the routes of a hostname', () => {
       '/x/..;/admin',
       '/admin;v=1',
       '/admin%2Fx',
+      '/admin%00.png',
+      '/admin#x',
       '/admin/..%2fx',
     ]) {
       assert.equal(chosen(group, path), undefined, path);

@@ -60,6 +60,14 @@ describe('the admin API of a running server', () => {
     assert.equal((await oldUpstream.read(10)).toString(), 'still here');
     for (const peer of [old, next]) peer.close();
 
+    const stale = await refusal(
+      admin.updateRoute({ listenerAddr, route: { hostname, backend: greets }, ifVersion: 1n }),
+    );
+    assert.equal(stale.code, 'Aborted');
+    const listed = await admin.listRoutes({ listenerAddr: '[::ffff:127.0.0.1]:0' });
+    assert.deepEqual([listed.listenerAddr, listed.version], [listenerAddr, BigInt(await version())]);
+    assert.deepEqual((await admin.listL7Policies({ listenerAddr, hostname: 'Moves.Example.' })).policies, []);
+
     const missing = await refusal(
       admin.updateRoute({ listenerAddr, route: { hostname: 'missing.example', backend: greets } }),
     );
