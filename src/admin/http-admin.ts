@@ -13,7 +13,7 @@ import { reportCertificates } from './certificate-report.ts';
 import type { Control, ListenerStatus } from './control.ts';
 import { json, PageError, plainText, type Answer, type Page, type Pages } from './http-door.ts';
 import type { HttpLimits } from './http-limits.ts';
-import type { Operations } from './operations.ts';
+import { UpgradeError, type Operations } from './operations.ts';
 import { redact } from './redact.ts';
 import { statsPage } from './stats-page.ts';
 
@@ -95,6 +95,17 @@ function changes(operations: Operations): [string, Page][] {
       post('Ends the server in order, as SIGTERM does.', () => {
         operations.drain();
         return plainText(202, 'draining\n');
+      }),
+    ],
+    [
+      '/upgrade',
+      post('Starts the program anew and hands it the listening sockets.', async () => {
+        try {
+          return plainText(200, `process ${await operations.upgrade()} serves\n`);
+        } catch (error) {
+          if (error instanceof UpgradeError) throw new PageError(503, error.message);
+          throw error;
+        }
       }),
     ],
     [

@@ -1,6 +1,6 @@
 /**
  * What the HTTP addresses for operators (metrics, health, admin) need of the server beside `Control`. Everything here
- * is a look at what is, except `drain` and `setLogLevel`.
+ * is a look at what is, except `drain`, `upgrade` and `setLogLevel`.
  */
 import type { LogLevel, Settings } from '../model/settings.ts';
 import type { MetricReading } from '../telemetry/metrics-exposition.ts';
@@ -44,6 +44,14 @@ export interface CertificateUse {
   readonly usedBy: readonly string[];
 }
 
+/** The program that was to take over does not serve. The message is for the operator. */
+export class UpgradeError extends Error {
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'UpgradeError';
+  }
+}
+
 export interface Operations {
   state(): ServerState;
   info(): ServerInfo;
@@ -56,5 +64,10 @@ export interface Operations {
   certificates(): readonly CertificateUse[];
   /** Ends the server in order, as SIGTERM does. */
   drain(): void;
+  /**
+   * Starts the program anew, hands it the listening sockets, and answers its process id once it serves; this one drains
+   * then and ends. Throws UpgradeError when it does not come to serve: then nothing has changed.
+   */
+  upgrade(): Promise<number>;
   setLogLevel(level: LogLevel): void;
 }
