@@ -36,7 +36,9 @@ async function startTlsBackend({ name, port }: (typeof tlsBackends)[number]): Pr
 
 /** Plain HTTP/1.1: what it says of the client it learnt from Portcullis. */
 async function startHttpBackend(): Promise<HttpServer> {
-  const server = createHttpServer(({ method, url, headers }, response) => {
+  const server = createHttpServer((request, response) => {
+    const { method, url, headers } = request;
+    request.resume();
     const { 'x-forwarded-for': client, 'x-forwarded-proto': scheme } = headers;
     response.end(
       `hello from ${httpBackend.name}: ${method} ${url}, forwarded for ${String(client)} over ${String(scheme)}\n`,

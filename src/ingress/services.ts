@@ -19,6 +19,8 @@ export interface HttpServices {
   readonly filters: RouteFilters;
   /** Names this process in `Via` and `Proxy-Status`. */
   readonly pseudonym: string;
+  /** A handshake with a client ended: as which kind, or why not. */
+  onHandshake(result: 'full' | 'resumed' | Reason): void;
   /** A request is over. */
   onRequestEnd(record: RequestSummary): void;
   /** A session answered by itself what was no request. */

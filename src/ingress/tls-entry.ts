@@ -45,6 +45,7 @@ export class TlsEntry implements ConnectionOwner, TlsObserver {
 
   onSecure(channel: Channel, facts: TlsFacts): void {
     const serverName = this.#connection.serverName!;
+    this.#services.onHandshake(facts.isResumed ? 'resumed' : 'full');
     new HttpConnection(this.#gate, this.#services, this.#connection, {
       serverName,
       tls: this.#tls,
@@ -52,6 +53,7 @@ export class TlsEntry implements ConnectionOwner, TlsObserver {
   }
 
   onTlsFailed(reason: Reason, detail: string): void {
+    this.#services.onHandshake(reason);
     this.#gate.end(this.#connection, refusal(reason, null, detail));
   }
 

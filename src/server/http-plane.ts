@@ -2,9 +2,8 @@
 import type { Reason } from '../core/reason.ts';
 import type { DownstreamFacts } from '../http/exchange-context.ts';
 import { FlushQueue } from '../http/flush-queue.ts';
-import { Http1ClientSession } from '../http/http1-client-session.ts';
-import { Http2ClientSession } from '../http/http2-client-session.ts';
 import { makeRequestId } from '../http/request-id.ts';
+import { HttpSessionFactory } from '../http/session-factory.ts';
 import type { HttpVersion } from '../http/stream.ts';
 import { UpstreamPool, type PoolContext } from '../http/upstream-pool.ts';
 import type { UpstreamTarget } from '../http/upstream-target.ts';
@@ -50,6 +49,7 @@ export class HttpPlane implements HttpServices {
   readonly #filterSource: RouteFilterSource;
   readonly #network: Network;
   readonly #log: RequestLog;
+  readonly #sessions: HttpSessionFactory;
   readonly #poolContext: PoolContext;
 
   constructor(options: HttpPlaneOptions) {
@@ -67,16 +67,11 @@ export class HttpPlane implements HttpServices {
     this.routes = new RouteRuntimes(network);
     this.#filterSource = new RouteFilterSource(options.worker, network, options.requestRates);
     this.filters = new RouteFilters(this.#filterSource);
-    const { flushes } = this;
+    this.#sessions = new HttpSessionFactory(network, this.flushes, http);
     this.#poolContext = {
       network,
       tls: this.connector,
-      sessions: {
-        http1: (channel, observer) =>
-          new Http1ClientSession({ channel, network, settings: this.#poolContext.http, flushes }, observer),
-        http2: (channel, observer) =>
-          new Http2ClientSession({ channel, network, settings: this.#poolContext.http, flushes }, observer),
-      },
+      sessions: this.#sessions,
       http,
       connectTimeoutMs: server.connectTimeoutMs,
       onDialEnded: ({ name }: UpstreamTarget, durationMs: number, failure: Reason | null) => {
@@ -90,6 +85,7 @@ export class HttpPlane implements HttpServices {
 
   /** Takes timeouts and limits that were read again, and looks at every file again. */
   adopt(server: ServerSettings, http: HttpSettings): void {
+    this.#sessions.settings = http;
     this.#poolContext.http = http;
     this.#poolContext.connectTimeoutMs = server.connectTimeoutMs;
     this.routes.reload();
@@ -108,6 +104,10 @@ export class HttpPlane implements HttpServices {
   /** Tables that the next version's policies need. */
   addRates(rates: RateBuffers): void {
     this.#filterSource.addRates(rates);
+  }
+
+  onHandshake(result: 'full' | 'resumed' | Reason): void {
+    this.metrics.handshake(result);
   }
 
   onRequestEnd(record: RequestSummary): void {
