@@ -23,8 +23,8 @@ interface Scene {
   readonly exchange: Exchange;
   readonly session: ScriptedClientSession;
   /** The latest upstream stream. */
-  up(): ScriptedUpstream;
-  reason(): Reason;
+  readonly up: () => ScriptedUpstream;
+  readonly reason: () => Reason;
 }
 
 interface SceneOptions {
