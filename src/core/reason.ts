@@ -72,10 +72,6 @@ export const reasons = {
     outcome: 'refused',
     meaning: 'No route matches the host name and the listener has no default_backend.',
   },
-  'mode-unavailable': {
-    outcome: 'refused',
-    meaning: 'The route has mode l7, which this version stores and does not serve yet.',
-  },
   draining: { outcome: 'refused', meaning: 'The server was shutting down before a backend was reached.' },
 
   // --- HTTP: what became of a request, or of a connection that carries requests ---
@@ -201,14 +197,18 @@ export const reasons = {
   'client-gone': { outcome: 'failed', meaning: 'The client left while the backend was being dialled.' },
   // --- egress: what may not leave, and why ---
   'host-blacklisted': { outcome: 'refused', meaning: 'The blacklist names the target (403).' },
-  'host-blocked': { outcome: 'refused', meaning: 'No rule allows the target and default_policy is BLOCK (403).' },
+  'host-blocked': {
+    outcome: 'refused',
+    meaning: 'No rule allows the target and default_policy is BLOCK (403).',
+  },
   'port-denied': {
     outcome: 'refused',
     meaning: 'The port of the target is not among connect_ports and no rule adds it (403).',
   },
   'address-denied': {
     outcome: 'refused',
-    meaning: 'The target is, or resolves to, an address behind the proxy that nobody may reach through it (403).',
+    meaning:
+      'The target is, or resolves to, an address behind the proxy that nobody may reach through it (403).',
   },
   'sni-mismatch': {
     outcome: 'refused',
