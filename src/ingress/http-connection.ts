@@ -107,7 +107,7 @@ export class HttpConnection
     const exchange = new Exchange(this, this, stream, head, isEnd);
     const listener = this.#currentListener();
     if (listener.settings.redirectHttps && this.#handshake === null) {
-      return exchange.answer(redirectToHttps(head, this.#gate.snapshot));
+      return exchange.answer(redirectToHttps(head, this.#gate.snapshot, this.listener));
     }
     const route = this.#route(listener, head);
     if (typeof route === 'string') return exchange.answer(errorAnswer(route));

@@ -2,20 +2,25 @@
 import type { RequestHead } from '../codec/http-message.ts';
 import { errorAnswer } from '../http/error-answer.ts';
 import type { FilterAnswer } from '../http/filter.ts';
+import { listenerRuleId } from '../model/rule-id.ts';
 import type { Snapshot } from '../model/snapshot.ts';
 import { hostOf } from './request-router.ts';
 
 const httpsPort = 443;
 
 /** 308 keeps method and body (RFC 9110 §15.4.9). A host that is none is not said back. */
-export function redirectToHttps({ authority, path }: RequestHead, snapshot: Snapshot): FilterAnswer {
+export function redirectToHttps(
+  { authority, path }: RequestHead,
+  snapshot: Snapshot,
+  listener: string,
+): FilterAnswer {
   const host = hostOf(authority);
   if (host === undefined || !path.startsWith('/')) return errorAnswer('request-malformed');
   const port = tlsPortOf(host, snapshot);
   return {
     status: 308,
     reason: 'redirected',
-    ruleId: null,
+    ruleId: listenerRuleId(listener, 'redirect_https'),
     fields: ['location', `https://${host}${port === httpsPort ? '' : `:${port}`}${path}`],
     body: '',
   };
