@@ -47,11 +47,9 @@ async function handshakes(
 ): Promise<number> {
   let heard = 0;
   for (let index = 0; index < count; index++) {
-    // oxlint-disable-next-line no-await-in-loop -- one after the other
     const socket = await open(task, context, session);
     if (socket.isSessionReused() !== (task.kind === 'resumed'))
       throw new Error('not the handshake asked for');
-    // oxlint-disable-next-line no-await-in-loop -- one after the other
     heard += await ask(socket);
     socket.destroy();
   }
@@ -61,7 +59,6 @@ async function handshakes(
 async function exchanges(task: ClientTask, context: SecureContext, count: number): Promise<number> {
   const socket = await open(task, context, undefined);
   let heard = 0;
-  // oxlint-disable-next-line no-await-in-loop -- one after the other
   for (let index = 0; index < count; index++) heard += await ask(socket);
   socket.destroy();
   return heard;

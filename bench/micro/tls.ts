@@ -65,7 +65,6 @@ async function measure(subject: Subject): Promise<void> {
     ['exchange, 100 bytes', { kind: 'exchange', count: handshakes * 10, group: 'P-256', version: 'TLSv1.3' }],
   ];
   for (const [name, task] of rows) {
-    // oxlint-disable-next-line no-await-in-loop -- one at a time is the measurement
     await row(`${served.name.padEnd(8)} ${name}`, { ...common, ...task });
   }
 }

@@ -75,10 +75,8 @@ export class TlsFiles {
   /** Reads every loaded identity again, changed or not. */
   async reload(): Promise<void> {
     for (const entry of this.#entries.values()) {
-      // oxlint-disable-next-line no-await-in-loop -- thousands of files at once would take every descriptor
       await entry.reading;
       entry.reading = this.#refresh(entry, true);
-      // oxlint-disable-next-line no-await-in-loop -- as above
       await entry.reading;
     }
   }
@@ -103,7 +101,7 @@ export class TlsFiles {
 
   /** Resolves when no file is being read. */
   async settled(): Promise<void> {
-    await Promise.all(Array.from(this.#entries.values(), ({ reading }) => reading));
+    for (const { reading } of this.#entries.values()) if (reading !== null) await reading;
   }
 
   #entry(settings: RouteTlsSettings): Entry {
@@ -224,14 +222,18 @@ class Material {
     this.cert = cert;
     this.key = key;
     this.clientCa = clientCa;
-    this.leaf = new X509Certificate(cert);
+    this.leaf = certificateOf(cert);
     if (!this.leaf.checkPrivateKey(createPrivateKey(key))) {
       throw new Error('the key does not belong to the first certificate');
     }
-    // A bundle without a certificate would make a context that lets nobody in, silently.
-    if (clientCa !== null) new X509Certificate(clientCa);
+    if (clientCa !== null) certificateOf(clientCa);
     this.digest = digestOf([cert, key, clientCa ?? '']);
   }
+}
+
+/** Throws for a file without a certificate: of such a bundle OpenSSL makes a context that lets nobody in, silently. */
+function certificateOf(pem: string): X509Certificate {
+  return new X509Certificate(pem);
 }
 
 function identityOf(entry: Entry, material: Material, alpn: readonly string[]): TlsIdentity {

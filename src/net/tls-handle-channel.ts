@@ -62,6 +62,7 @@ export class TlsHandleChannel implements TlsEngine {
     this.#handle.channel = this;
     tls.channel = this;
     tls.onread = onTlsRead;
+    // oxlint-disable-next-line unicorn/prefer-add-event-listener -- a handle of Node's, no EventTarget
     tls.onerror = onTlsError;
     tls.onhandshakestart = ignore;
     tls.onhandshakedone = onTlsDone;

@@ -38,7 +38,8 @@ process.once('exit', () => {
 export class Daemon implements AsyncDisposable {
   readonly process: ChildProcess;
   output = '';
-  readonly #ended: Promise<unknown>;
+  /** Resolves when it has. */
+  readonly ended: Promise<unknown>;
   #onOutput: () => void = () => undefined;
 
   static start(command: string, args: readonly string[]): Daemon {
@@ -47,7 +48,7 @@ export class Daemon implements AsyncDisposable {
 
   private constructor(child: ChildProcess) {
     this.process = child;
-    this.#ended = new Promise((resolve) => child.on('close', resolve));
+    this.ended = new Promise((resolve) => child.on('close', resolve));
     for (const stream of [child.stdout!, child.stderr!]) {
       stream.setEncoding('latin1').on('data', (text: string) => {
         this.output += text;
@@ -63,14 +64,14 @@ export class Daemon implements AsyncDisposable {
     while (!pattern.test(this.output)) {
       const next = Promise.withResolvers<void>();
       this.#onOutput = next.resolve;
-      const ended = this.#ended.then(() => Promise.reject(new Error(`ended early:\n${this.output}`)));
+      const ended = this.ended.then(() => Promise.reject(new Error(`ended early:\n${this.output}`)));
       await Promise.race([next.promise, ended]);
     }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.process.kill('SIGKILL');
-    await this.#ended;
+    await this.ended;
   }
 }
 

@@ -78,8 +78,7 @@ export class Conversation implements ChannelSink {
 
   async until(holds: (it: this) => boolean): Promise<void> {
     while (!holds(this)) {
-      if (this.fault !== null) throw this.fault;
-      // oxlint-disable-next-line no-await-in-loop -- each change is waited for
+      if (this.fault !== null) throw new Error('the sink failed', { cause: this.fault });
       await this.#changed.promise;
     }
   }
@@ -99,11 +98,14 @@ export type Outcome =
 
 /** Collects outcomes, in order. */
 export class Outcomes implements TlsObserver {
+  /** Every channel that came out, for the end of a test that did not get to its own. */
+  readonly channels: Channel[] = [];
   readonly #outcomes: Outcome[] = [];
   readonly #waiting: ((outcome: Outcome) => void)[] = [];
 
   onSecure(channel: Channel, facts: TlsFacts): void {
     const it = new Conversation(channel, facts);
+    this.channels.push(channel);
     channel.resume();
     this.#put({ kind: 'secure', it });
   }
@@ -166,9 +168,8 @@ export class TlsServer implements AsyncDisposable {
     identity: TlsIdentity,
     options: Partial<TerminatorOptions> = {},
   ): Promise<TlsServer> {
-    let server: TlsServer | undefined;
-    const acceptor = await transport.listen('127.0.0.1', 0, (channel) => server!.accept(channel));
-    server = new TlsServer(transport, identity, options, acceptor.port, () => acceptor.close());
+    const acceptor = await transport.listen('127.0.0.1', 0, (channel) => server.accept(channel));
+    const server = new TlsServer(transport, identity, options, acceptor.port, () => acceptor.close());
     return server;
   }
 
@@ -200,6 +201,7 @@ export class TlsServer implements AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void> {
     this.#close();
     this.network.close();
+    for (const channel of this.outcomes.channels) channel.reset();
     return Promise.resolve();
   }
 }
