@@ -72,6 +72,25 @@ describe('a SOCKS5 server', () => {
     assert.deepEqual(serve('none', bytes('05 01 02')).slice(0, 2), ['send 05ff', 'refused']);
   });
 
+  it('takes nothing more while credentials are judged', () => {
+    const server = new Socks5Server('required');
+    const told: string[] = [];
+    const sink = {
+      onSend: (sent: Uint8Array) => void told.push(Buffer.from(sent).toString('hex')),
+      onCredentials: () => 'later' as const,
+      onRequest: ({ host }: Socks5Request) => void told.push(host),
+      onRefused: () => void told.push('refused'),
+    };
+    const credentials = encodeCredentials('me', 'secret');
+    const request = encodeRequest('example.com', 443);
+    server.receive(both, sink);
+    assert.equal(server.receive(Buffer.concat([credentials, request]), sink), credentials.length);
+    assert.equal(server.receive(request, sink), 0);
+    server.settle(true, sink);
+    server.receive(request, sink);
+    assert.deepEqual(told, ['0502', '0100', 'example.com']);
+  });
+
   it('passes other commands on, to be refused with a reply', () => {
     const told = serve('none', noAuthentication, encodeRequest('example.com', 53, 3));
     assert.deepEqual(told[2], { command: 3, host: 'example.com', port: 53 });

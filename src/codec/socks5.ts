@@ -42,15 +42,18 @@ export interface Socks5Request {
 export interface Socks5ServerSink {
   /** Bytes to send. */
   onSend(bytes: Uint8Array): void;
-  /** Whether they are right. Each text is latin1, at most 255 characters. */
-  onCredentials(username: string, password: string): boolean;
+  /**
+   * Whether they are right; `later`: `settle` will say, and nothing more is taken until then. Each text is latin1, at
+   * most 255 characters.
+   */
+  onCredentials(username: string, password: string): boolean | 'later';
   /** The handshake is over but for `encodeSocks5Reply`. */
   onRequest(request: Socks5Request): void;
   /** The client can not or did not authenticate; what it must be told is sent. The connection is to be closed. */
   onRefused(): void;
 }
 
-type ServerState = 'methods' | 'credentials' | 'request' | 'over';
+type ServerState = 'methods' | 'credentials' | 'judging' | 'request' | 'over';
 
 export class Socks5Server {
   readonly #authentication: Socks5Authentication;
@@ -61,10 +64,10 @@ export class Socks5Server {
     this.#authentication = authentication;
   }
 
-  /** Answers how many bytes it took: fewer than given only when the handshake ended within them. */
+  /** Answers how many bytes it took: fewer than given when the handshake ended within them, or waits for `settle`. */
   receive(bytes: Uint8Array, sink: Socks5ServerSink): number {
     for (let at = 0; at < bytes.length; at++) {
-      if (this.#state === 'over') return at;
+      if (this.#state === 'over' || this.#state === 'judging') return at;
       if (this.#frame.add(bytes[at]!, lengths[this.#state])) this.#complete(sink);
     }
     return bytes.length;
@@ -81,9 +84,16 @@ export class Socks5Server {
       case 'request':
         this.#state = 'over';
         return sink.onRequest(readRequest(bytes, length));
+      case 'judging':
       case 'over':
-        assert(false, 'a frame after the handshake');
+        assert(false, 'a frame that nobody waits for');
     }
+  }
+
+  /** What became of credentials that were judged later. */
+  settle(isRight: boolean, sink: Socks5ServerSink): void {
+    assert(this.#state === 'judging', 'credentials are settled once');
+    this.#settle(isRight, sink);
   }
 
   #chooseMethod(offered: Uint8Array, sink: Socks5ServerSink): void {
@@ -104,7 +114,12 @@ export class Socks5Server {
     const nameEnd = 2 + bytes[1]!;
     const username = latin1Text(bytes, 2, nameEnd);
     const password = latin1Text(bytes, nameEnd + 1, nameEnd + 1 + bytes[nameEnd]!);
-    const isRight = sink.onCredentials(username, password);
+    const verdict = sink.onCredentials(username, password);
+    if (verdict === 'later') this.#state = 'judging';
+    else this.#settle(verdict, sink);
+  }
+
+  #settle(isRight: boolean, sink: Socks5ServerSink): void {
     this.#state = isRight ? 'request' : 'over';
     sink.onSend(Uint8Array.of(credentialsVersion, isRight ? 0 : 1));
     if (!isRight) sink.onRefused();

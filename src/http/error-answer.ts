@@ -93,6 +93,16 @@ const facts: Readonly<Partial<Record<Reason, AnswerFacts>>> = {
   'dial-timeout': failed(504, 'connection_timeout'),
   'dial-failed': failed(502, 'destination_unavailable'),
   'internal-error': failed(500, 'proxy_internal_error'),
+  'host-blacklisted': refused(403),
+  'host-blocked': refused(403),
+  'port-denied': refused(403),
+  'client-denied': refused(403),
+  'proxy-auth-required': refused(407),
+  'address-denied': failed(403, 'destination_ip_prohibited'),
+  'target-malformed': failed(400, 'http_request_error'),
+  'target-missing': failed(400, 'http_request_error'),
+  'authority-unavailable': failed(502, 'proxy_configuration_error'),
+  'parent-failed': failed(502, 'destination_unavailable'),
 };
 
 function proxyStatus(reason: Reason, pseudonym: string): string {

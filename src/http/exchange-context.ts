@@ -20,6 +20,8 @@ export interface ExchangeContext {
   http: HttpSettings;
   /** A request is over, however it ended. Once for each exchange. The record stays as it is. */
   onRequestEnd(record: RequestSummary): void;
+  /** More for the body of our answer to a failure than its reason; undefined, or absent: no more. */
+  describe?(reason: Reason, detail: string | undefined): string | undefined;
   /** A fault of ours, to be told with its stack. The exchange has ended its own streams. */
   onFault(error: unknown): void;
 }

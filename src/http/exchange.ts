@@ -335,8 +335,9 @@ export class Exchange
   }
 
   #fail(reason: Reason, detail: string | undefined): void {
+    const body = this.context.describe?.(reason, detail);
     this.detail = detail;
-    this.#answer(errorAnswer(reason), -1);
+    this.#answer(body === undefined ? errorAnswer(reason) : { ...errorAnswer(reason), body }, -1);
   }
 
   /** Answers by ourselves; by the filter at `index`, or past all of them with -1. */

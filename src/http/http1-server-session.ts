@@ -6,7 +6,7 @@
  * response, is a Farewell's (http1-farewell.ts).
  */
 import type { HostBytes } from '../core/bytes.ts';
-import { ProtocolError } from '../core/errors.ts';
+import { assert, ProtocolError } from '../core/errors.ts';
 import type { Reason } from '../core/reason.ts';
 import { HeadWriter } from '../codec/http1/head-writer.ts';
 import type { Http1Request } from '../codec/http1/request-head.ts';
@@ -102,6 +102,30 @@ export class Http1ServerSession
 
   abort(reason: Reason, detail?: string): void {
     this.#cut(reason, detail, true);
+  }
+
+  /**
+   * Gives the connection up to whoever serves the tunnel that the last head opened; the observer hears no more of it.
+   * Answers what the client sent ahead of its turn, or null when it has left meanwhile and the session goes on to its
+   * end. The channel is paused and has no sink. Never from inside `onRequest`.
+   */
+  detach(): { readonly opening: HostBytes | undefined } | null {
+    const stream = this.#stream;
+    if (this.#phase !== 'open' || this.#isInputEnded || stream === null) return null;
+    assert(
+      stream.isTunnel && !this.#isFeeding,
+      'a session gives up an open tunnel, from outside its own calls',
+    );
+    this.output.flush();
+    const opening = this.#readAhead.take();
+    this.#phase = 'closed';
+    this.#stream = null;
+    stream.isClosed = true;
+    this.#parser.stop();
+    this.#deadlines.close();
+    this.#channel.sink = deafSink;
+    this.#channel.pause();
+    return { opening };
   }
 
   // --- the channel ---
