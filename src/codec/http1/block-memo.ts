@@ -3,7 +3,7 @@
  * length of body before or behind; comparing the text is some thirty times cheaper than reading it.
  */
 
-import { parseFieldBlock, type FieldBlock } from './field-block.ts';
+import { parseFieldBlock, type FieldBlock, type Section } from './field-block.ts';
 import type { Side } from './limits.ts';
 
 /** What an idle connection may hold for this. */
@@ -20,11 +20,11 @@ export class BlockMemo {
     this.#headerCountMax = headerCountMax;
   }
 
-  /** The lines of `text` from `start` to `end`. The block is shared: its fields are to be copied. Throws ProtocolError. */
-  parse(text: string, start: number, end: number): FieldBlock {
-    const lines = text.substring(start, end);
+  /** The lines from `start` to `end`. The block is shared: its fields are to be copied. Throws ProtocolError. */
+  parse(section: Section, start: number, end: number): FieldBlock {
+    const lines = section.text.substring(start, end);
     if (this.#block !== undefined && lines === this.#text) return this.#block;
-    const block = parseFieldBlock(lines, 0, lines.length, this.#headerCountMax, this.#side);
+    const block = parseFieldBlock(section, start, end, this.#headerCountMax, this.#side);
     if (lines.length <= memoBytesMax) {
       this.#text = lines;
       this.#block = block;

@@ -251,9 +251,8 @@ export class BodyDecoder {
   }
 
   #parseTrailers(section: HeadCollector): FieldList {
-    const { text, end } = section;
     try {
-      const block = parseFieldBlock(text, 0, end - 2, this.#limits.headerCountMax, this.#side);
+      const block = parseFieldBlock(section, 0, section.end - 2, this.#limits.headerCountMax, this.#side);
       if (block.host !== undefined || block.contentLength !== -1 || block.isChunked) {
         throw ambiguous(this.#side, 'a trailer that says how the message is framed, or for whom');
       }

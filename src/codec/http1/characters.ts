@@ -14,6 +14,12 @@ for (const character of "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz") {
 }
 tokenKinds.fill(2, 0x41, 0x5b);
 
+/** The lower case of a token character; 0: none. */
+export const tokenLower = new Uint8Array(256);
+for (let code = 0; code < 256; code++) {
+  if (tokenKinds[code]! > 0) tokenLower[code] = tokenKinds[code] === 2 ? code + 0x20 : code;
+}
+
 /** 1: visible ASCII, space, tab, and the bytes above ASCII that RFC 9110 calls obs-text. */
 export const valueKinds = new Uint8Array(256);
 valueKinds.fill(1, 0x20, 0x7f);
@@ -44,6 +50,19 @@ export function isMadeOf(kinds: Uint8Array, text: string, start = 0, end: number
   }
   return true;
 }
+
+/** The same for bytes, which takes a third of the time. */
+export function isMadeOfBytes(kinds: Uint8Array, bytes: Uint8Array, start: number, end: number): boolean {
+  for (let at = start; at < end; at++) if (kinds[bytes[at]!] === 0) return false;
+  return true;
+}
+
+/** No control character but the tab, and nothing past latin1. */
+export function isFieldValue(text: string): boolean {
+  return !unfitForValue.test(text);
+}
+
+const unfitForValue = /[^\t\x20-\x7e\x80-\xff]/;
 
 export function isToken(text: string): boolean {
   return text.length > 0 && isMadeOf(tokenKinds, text);

@@ -9,8 +9,8 @@
 
 import type { FieldList } from '../http-message.ts';
 import { removeField } from '../http-message.ts';
-import { carriageReturn, colon, lineFeed, space, tab, tokenKinds, valueKinds } from './characters.ts';
-import { findName, roles, type Role } from './known-names.ts';
+import { carriageReturn, colon, lineFeed, space, tab, tokenLower, valueKinds } from './characters.ts';
+import { findName, hashNext, hashStart, roles, type Role } from './known-names.ts';
 import { ambiguous, malformed, oversized, type Side } from './limits.ts';
 
 /** What the lines say. Kept as a template for equal heads: whoever hands out `fields` copies them. */
@@ -36,50 +36,55 @@ export interface FieldBlock {
 
 const expectContinue = '100-continue';
 
-/** Reads whole lines from `start` to `end`, each with its CRLF. Throws ProtocolError. */
+/** A section of lines as text and as bytes, which are quicker to look at; `text` begins at `offset` of `bytes`. */
+export interface Section {
+  readonly text: string;
+  readonly bytes: Uint8Array;
+  readonly offset: number;
+}
+
+/** Reads whole lines from `start` to `end` of the text, each with its CRLF. Throws ProtocolError. */
 export function parseFieldBlock(
-  text: string,
+  section: Section,
   start: number,
   end: number,
   headerCountMax: number,
   side: Side,
 ): FieldBlock {
   const block = emptyBlock();
-  let at = start;
+  const { text, bytes, offset } = section;
+  let at = offset + start;
+  const last = offset + end;
   let count = 0;
-  while (at < end) {
+  while (at < last) {
     if (++count > headerCountMax) throw oversized(side, 'the head has more fields than headerCountMax');
     const nameStart = at;
-    let code = text.charCodeAt(at);
-    while (tokenKinds[code]! > 0) code = text.charCodeAt(++at);
-    if (code !== colon || at === nameStart) throw nameFault(code, at === nameStart, side);
-    const written = text.substring(nameStart, at);
-    do code = text.charCodeAt(++at);
-    while (code === space || code === tab);
+    let hash = hashStart;
+    for (let lower = tokenLower[bytes[at]!]!; lower !== 0; lower = tokenLower[bytes[++at]!]!) {
+      hash = hashNext(hash, lower);
+    }
+    if (bytes[at] !== colon || at === nameStart) throw nameFault(bytes[at]!, at === nameStart, side);
+    const nameEnd = at;
+    do at++;
+    while (isBlank(bytes[at]!));
     const valueStart = at;
-    while (valueKinds[code] === 1) code = text.charCodeAt(++at);
-    if (code !== carriageReturn || text.charCodeAt(at + 1) !== lineFeed) throw valueFault(code, side);
+    while (valueKinds[bytes[at]!] === 1) at++;
+    if (bytes[at] !== carriageReturn || bytes[at + 1] !== lineFeed) throw valueFault(bytes[at]!, side);
     let valueEnd = at;
-    while (valueEnd > valueStart && isBlank(text.charCodeAt(valueEnd - 1))) valueEnd--;
+    while (valueEnd > valueStart && isBlank(bytes[valueEnd - 1]!)) valueEnd--;
     at += 2;
-    takeField(block, written, text.substring(valueStart, valueEnd), side);
+    const value = text.substring(valueStart - offset, valueEnd - offset);
+    const known = findName(bytes, nameStart, nameEnd, hash);
+    if (known === undefined) {
+      block.fields.push(text.substring(nameStart - offset, nameEnd - offset).toLowerCase(), value);
+    } else if (known.role === roles.ordinary) {
+      block.fields.push(known.name, value);
+    } else {
+      takeRole(block, known.role, value, side);
+    }
   }
   if (block.named !== null) for (const name of block.named) removeNamed(block.fields, name);
   return block;
-}
-
-function takeField(block: FieldBlock, written: string, value: string, side: Side): void {
-  let entry = findName(written);
-  if (entry === undefined) {
-    const name = written.toLowerCase();
-    entry = findName(name);
-    if (entry === undefined) {
-      block.fields.push(name, value);
-      return;
-    }
-  }
-  if (entry.role === roles.ordinary) block.fields.push(entry.name, value);
-  else takeRole(block, entry.role, value, side);
 }
 
 function takeRole(block: FieldBlock, role: Role, value: string, side: Side): void {

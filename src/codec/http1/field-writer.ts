@@ -8,7 +8,7 @@
 
 import { ProtocolError } from '../../core/errors.ts';
 import { framingNames, type FieldList } from '../http-message.ts';
-import { isLowerToken, isMadeOf, valueKinds } from './characters.ts';
+import { isFieldValue, isLowerToken } from './characters.ts';
 
 /** What an idle connection may hold for its lines. */
 const memoBytesMax = 4 * 1024;
@@ -48,7 +48,7 @@ export class FieldWriter {
 
   #encode(at: number, name: string, value: string): string {
     if (!isLowerToken(name)) throw unfit('a field name that is no lower-case token');
-    if (!isMadeOf(valueKinds, value)) throw unfit('a control character in a field value');
+    if (!isFieldValue(value)) throw unfit('a control character in a field value');
     const line = ownNames.has(name) ? '' : `${name}: ${value}\r\n`;
     const index = at >> 1;
     const old = this.#lines[index];

@@ -5,16 +5,21 @@
 
 import type { HostBytes } from '../../core/bytes.ts';
 import { carriageReturn, lineFeed } from './characters.ts';
+import type { Section } from './field-block.ts';
 import { malformed, type Allocate, type Side } from './limits.ts';
 
 const empty = '\r\n\r\n';
+const noBytes = new Uint8Array(0);
 
 /** Heads are shorter than this as a rule; decoding more at first would decode the body behind them. */
 const probeBytes = 2048;
 
-export class HeadCollector {
+export class HeadCollector implements Section {
   /** After `collect` answered true: text that begins with the section. */
   text = '';
+  /** The same as bytes, which begin at `offset`: those of the call, or the ones that were kept. */
+  bytes: Uint8Array = noBytes;
+  offset = 0;
   /** Where in `text` the section ends, its empty line included. */
   end = 0;
   /** How many bytes of the last call belong to the section. */
@@ -53,6 +58,7 @@ export class HeadCollector {
   /** Forgets the section that was complete. */
   clear(): void {
     this.text = '';
+    this.bytes = noBytes;
     this.#kept = undefined;
     this.#keptLength = 0;
   }
@@ -69,6 +75,8 @@ export class HeadCollector {
     const found = text.indexOf(empty);
     if (found === -1) return false;
     this.text = text;
+    this.bytes = bytes;
+    this.offset = start;
     this.end = found + empty.length;
     this.taken = this.end;
     return true;
@@ -87,6 +95,8 @@ export class HeadCollector {
       this.end = at + 1;
       this.taken = this.end - before;
       this.text = kept.latin1Slice(0, this.end);
+      this.bytes = kept;
+      this.offset = 0;
       return true;
     }
     this.taken = length;

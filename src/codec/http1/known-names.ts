@@ -1,7 +1,10 @@
 /**
- * Field names that are met all the time, found as they are usually written. The answer is one string for each name,
- * so that comparing two of them is comparing two addresses, and says what the codec itself does with the field.
+ * Field names that are met all the time, found from their bytes without making a string. The answer is one string
+ * for each name, so that comparing two of them is comparing two addresses, and says what the codec itself does with
+ * the field.
  */
+
+import { tokenLower } from './characters.ts';
 
 /** What a field means to the codec. `ordinary`: nothing; it stays in the list untouched. */
 export const roles = {
@@ -52,35 +55,51 @@ const ordinary = `accept accept-charset accept-encoding accept-language accept-r
   www-authenticate x-content-type-options x-forwarded-for x-forwarded-host x-forwarded-proto x-frame-options
   x-powered-by x-real-ip x-request-id x-requested-with x-xss-protection`;
 
-const known = new Map<string, KnownName>();
-for (const name of [...Object.keys(special), ...ordinary.split(/\s+/)]) {
-  const entry: KnownName = { name, role: special[name] ?? roles.ordinary };
-  known.set(name, entry);
-  known.set(
-    name.replace(/(^|-)[a-z]/g, (letters) => letters.toUpperCase()),
-    entry,
-  );
-}
-for (const [written, name] of [
-  ['ETag', 'etag'],
-  ['DNT', 'dnt'],
-  ['TE', 'te'],
-  ['WWW-Authenticate', 'www-authenticate'],
-  ['sec-ch-ua', 'sec-ch-ua'],
-  ['X-Real-IP', 'x-real-ip'],
-  ['X-Request-ID', 'x-request-id'],
-  ['X-XSS-Protection', 'x-xss-protection'],
-  ['HTTP2-Settings', 'http2-settings'],
-  ['Sec-WebSocket-Key', 'sec-websocket-key'],
-  ['Sec-WebSocket-Accept', 'sec-websocket-accept'],
-  ['Sec-WebSocket-Version', 'sec-websocket-version'],
-  ['Sec-WebSocket-Protocol', 'sec-websocket-protocol'],
-  ['Sec-WebSocket-Extensions', 'sec-websocket-extensions'],
-] as const) {
-  known.set(written, known.get(name)!);
+const entries: readonly KnownName[] = [...Object.keys(special), ...ordinary.split(/\s+/)].map((name) => ({
+  name,
+  role: special[name] ?? roles.ordinary,
+}));
+
+/** What the hash of a name begins with. */
+export const hashStart = 7;
+
+/** Open addressing: at the place of its hash, or behind it, stands the index of an entry plus one. */
+const slots = new Uint8Array(1024);
+for (const [index, { name }] of entries.entries()) {
+  let slot = hashOf(name) & (slots.length - 1);
+  while (slots[slot] !== 0) slot = (slot + 1) & (slots.length - 1);
+  slots[slot] = index + 1;
 }
 
-/** The entry of a name, however it is written; undefined for a name that is not in the table. */
-export function findName(written: string): KnownName | undefined {
-  return known.get(written);
+/** One step of the hash by which a name is found: over its characters in lower case, from `hashStart` on. */
+export function hashNext(hash: number, lower: number): number {
+  return (Math.imul(hash, 31) + lower) | 0;
+}
+
+/**
+ * The entry of the name in `bytes`, however it is written; undefined for one that is not in the table. `hash` is
+ * that of its characters in lower case: the parser has looked at each anyway.
+ */
+export function findName(bytes: Uint8Array, start: number, end: number, hash: number): KnownName | undefined {
+  let slot = hash & (slots.length - 1);
+  for (let index = slots[slot]!; index !== 0; index = slots[slot]!) {
+    const entry = entries[index - 1]!;
+    if (isWritten(entry.name, bytes, start, end)) return entry;
+    slot = (slot + 1) & (slots.length - 1);
+  }
+  return undefined;
+}
+
+function isWritten(name: string, bytes: Uint8Array, start: number, end: number): boolean {
+  if (name.length !== end - start) return false;
+  for (let at = 0; at < name.length; at++) {
+    if (name.charCodeAt(at) !== tokenLower[bytes[start + at]!]) return false;
+  }
+  return true;
+}
+
+function hashOf(name: string): number {
+  let hash = hashStart;
+  for (let at = 0; at < name.length; at++) hash = hashNext(hash, name.charCodeAt(at));
+  return hash;
 }

@@ -9,8 +9,8 @@ import { ProtocolError } from '../../core/errors.ts';
 import { codecCodes } from '../codes.ts';
 import type { RequestHead } from '../http-message.ts';
 import { hasPort, isAuthority, isSameAuthority } from './authority.ts';
-import { isMadeOf, targetKinds, tokenKinds } from './characters.ts';
-import type { FieldBlock } from './field-block.ts';
+import { isMadeOf, isMadeOfBytes, targetKinds, tokenKinds } from './characters.ts';
+import type { FieldBlock, Section } from './field-block.ts';
 import { ambiguous, malformed } from './limits.ts';
 
 export interface Http1Request {
@@ -35,9 +35,10 @@ export interface RequestLine {
 }
 
 /** Reads the line that ends at `end`, without its CRLF. Throws ProtocolError. */
-export function parseRequestLine(text: string, end: number, targetBytesMax: number): RequestLine {
+export function parseRequestLine(section: Section, end: number, targetBytesMax: number): RequestLine {
+  const { text, bytes, offset } = section;
   const methodEnd = text.indexOf(' ');
-  if (methodEnd <= 0 || methodEnd > end || !isMadeOf(tokenKinds, text, 0, methodEnd)) {
+  if (methodEnd <= 0 || methodEnd > end || !isMadeOfBytes(tokenKinds, bytes, offset, offset + methodEnd)) {
     throw malformed('downstream', 'a method that is no token');
   }
   const targetEnd = end - ' HTTP/1.1'.length;
@@ -45,7 +46,8 @@ export function parseRequestLine(text: string, end: number, targetBytesMax: numb
   const nextSpace = text.indexOf(' ', methodEnd + 1);
   if (nextSpace === -1 || nextSpace >= end) throw malformed('downstream', 'a request line without a version');
   if (nextSpace - methodEnd - 1 > targetBytesMax) throw targetOversized();
-  if (!isMadeOf(targetKinds, text, methodEnd + 1, nextSpace) || nextSpace === methodEnd + 1) {
+  const isTarget = isMadeOfBytes(targetKinds, bytes, offset + methodEnd + 1, offset + nextSpace);
+  if (!isTarget || nextSpace === methodEnd + 1) {
     throw malformed('downstream', 'a target with a fragment, or a byte that no target may have');
   }
   const version = text.substring(nextSpace + 1, end);

@@ -128,8 +128,8 @@ export class RequestParser {
     const { text, end } = this.#collector;
     try {
       const lineEnd = text.indexOf('\r\n');
-      const line = parseRequestLine(text, lineEnd, this.#limits.targetBytesMax);
-      const block = this.#memo.parse(text, lineEnd + 2, end - 2);
+      const line = parseRequestLine(this.#collector, lineEnd, this.#limits.targetBytesMax);
+      const block = this.#memo.parse(this.#collector, lineEnd + 2, end - 2);
       return makeRequest(line, block, this.#scheme);
     } catch (error) {
       this.#collector.refuseBareLineFeed();

@@ -128,7 +128,7 @@ export class ResponseParser {
     try {
       const lineEnd = text.indexOf('\r\n');
       const status = parseStatusLine(text, lineEnd);
-      return makeResponse(status, this.#memo.parse(text, lineEnd + 2, end - 2), this.#expected!);
+      return makeResponse(status, this.#memo.parse(this.#collector, lineEnd + 2, end - 2), this.#expected!);
     } catch (error) {
       this.#collector.refuseBareLineFeed();
       throw error;
