@@ -14,7 +14,7 @@ import type { Reason } from '../core/reason.ts';
 export interface ExchangeContext {
   readonly network: Network;
   readonly pool: UpstreamSource;
-  /** Names this process in `Via` and `Proxy-Status`: see `makePseudonym`. */
+  /** Names this process in `Via` and `Proxy-Status`, without telling its version: a token, `portcullis-1a2b3c4d`. */
   readonly pseudonym: string;
   /** Replaced as a whole when the process settings are read again. */
   http: HttpSettings;

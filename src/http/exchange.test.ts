@@ -314,7 +314,7 @@ describe('Exchange', () => {
   });
 
   describe('the client leaves', () => {
-    const states: { name: string; play(scene: Scene): void; isReady?: boolean }[] = [
+    const states: { name: string; play: (scene: Scene) => void; isReady?: boolean }[] = [
       { name: 'while a connection is waited for', isReady: false, play() {} },
       { name: 'after the request was sent', play() {} },
       { name: 'in its own body', play: ({ down }) => down.receive('x') },

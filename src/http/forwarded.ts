@@ -54,7 +54,7 @@ export function realClient(fields: FieldList, clientIp: IpAddress, trusted: Trus
 }
 
 /** How often this very process stands in the request's `Via`. */
-export function countOwnVia(fields: FieldList, pseudonym: string): number {
+function countOwnVia(fields: FieldList, pseudonym: string): number {
   let count = 0;
   for (let at = 0; at < fields.length; at += 2) {
     if (fields[at] !== 'via') continue;
