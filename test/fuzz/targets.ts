@@ -5,6 +5,8 @@ import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { target as clientHello } from './client-hello.ts';
 import { target as http1 } from './http1.ts';
+import { target as hpack } from './hpack.ts';
+import { target as http2 } from './http2.ts';
 import { mutant, Random } from './mutation.ts';
 import { target as proxyProtocol } from './proxy-protocol.ts';
 import { target as socks5 } from './socks5.ts';
@@ -16,6 +18,8 @@ export const targets: Readonly<Record<string, Target>> = {
   http1,
   'proxy-protocol': proxyProtocol,
   socks5,
+  hpack,
+  http2,
 };
 
 export interface CorpusEntry {

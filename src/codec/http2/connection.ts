@@ -14,13 +14,7 @@ import { AbuseCounters } from './abuse.ts';
 import type { ConnectionEvents, ResetCause } from './connection-events.ts';
 import { AbuseError, ConnectionError } from './errors.ts';
 import { FrameReader, type FrameSink } from './frame-reader.ts';
-import {
-  closeHeaders,
-  writeGoAway,
-  writePing,
-  writeReset,
-  writeSettings,
-} from './frame-writer.ts';
+import { closeHeaders, writeGoAway, writePing, writeReset, writeSettings } from './frame-writer.ts';
 import { ControlFrames, uint32 } from './control-frames.ts';
 import { HeaderBlock } from './header-block.ts';
 import { HeadReceiver } from './head-receiver.ts';
@@ -376,9 +370,13 @@ export class Http2Connection<S extends Http2Stream> implements FrameSink {
     }
     this.windows.receiveOn(stream, length);
     if (padding > 0) this.windows.consume(stream, padding);
-    if (stream.receiveWindow >= 0) return;
-    this.#dataStream = undefined;
-    this.failStream(stream, errorCodes.flowControlError, 'more than the window of the stream');
+    if (stream.receiveWindow < 0) {
+      this.#dataStream = undefined;
+      this.failStream(stream, errorCodes.flowControlError, 'more than the window of the stream');
+    } else if (!this.#countBody(stream, length - padding)) {
+      this.#dataStream = undefined;
+      this.failStream(stream, errorCodes.protocolError, 'a body that differs from its content-length');
+    }
   }
 
   onDataPiece(bytes: HostBytes, start: number, end: number, isLast: boolean): void {
@@ -386,13 +384,6 @@ export class Http2Connection<S extends Http2Stream> implements FrameSink {
     if (stream === undefined || stream.isClosed) return;
     const length = end - start;
     const isEnd = isLast && this.#isDataEnd;
-    if (stream.receiveLeft >= 0) {
-      stream.receiveLeft -= length;
-      if (stream.receiveLeft < 0 || (isEnd && stream.receiveLeft > 0)) {
-        this.failStream(stream, errorCodes.protocolError, 'a body that differs from its content-length');
-        return;
-      }
-    }
     stream.receivedMs = this.nowMs;
     stream.receivedBytes += length;
     if (length > 0) this.abuse.earn('ping-flood', 1);
@@ -403,6 +394,13 @@ export class Http2Connection<S extends Http2Stream> implements FrameSink {
     } else if (isEnd) {
       this.events.onStreamEnd(stream);
     }
+  }
+
+  /** Counts a frame, before its first piece, against the length that was announced. */
+  #countBody(stream: S, byteCount: number): boolean {
+    if (stream.receiveLeft < 0) return true;
+    stream.receiveLeft -= byteCount;
+    return this.#isDataEnd ? stream.receiveLeft === 0 : stream.receiveLeft >= 0;
   }
 
   /** What must hold of every frame, by where it comes (§3.4, §4.3). */
