@@ -58,6 +58,7 @@ export class HttpDoor {
   readonly #options: HttpDoorOptions;
   readonly #server: Server;
   #address = '';
+  #closed: Promise<void> | null = null;
 
   /** Rejects when the address can not be bound. */
   static async open(options: HttpDoorOptions): Promise<HttpDoor> {
@@ -94,7 +95,11 @@ export class HttpDoor {
   }
 
   /** Accepts nothing more and cuts what is left after `graceMs`. */
-  async close(graceMs: number): Promise<void> {
+  close(graceMs: number): Promise<void> {
+    return (this.#closed ??= this.#close(graceMs));
+  }
+
+  async #close(graceMs: number): Promise<void> {
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     const cut = setTimeout(() => this.#server.closeAllConnections(), graceMs);
     this.#server.closeIdleConnections();
@@ -130,7 +135,7 @@ export class HttpDoor {
     } catch (error) {
       answer = this.#failure(request, error);
     }
-    if (answer.status >= 400) response.shouldKeepAlive = false;
+    if (answer.status >= 400 || this.#closed !== null) response.shouldKeepAlive = false;
     response.writeHead(answer.status, {
       'content-type': answer.contentType,
       'content-length': Buffer.byteLength(answer.body),

@@ -58,7 +58,6 @@ export class Doors {
 
   async close(graceMs: number): Promise<void> {
     await Promise.all([...this.#doors.values()].map((door) => door.close(graceMs)));
-    this.#doors.clear();
   }
 
   async #open(

@@ -87,7 +87,11 @@ export class Server {
       doors: () => this.#doors?.sockets() ?? new Map(),
       closeAdmin: () => this.#closeAdmin(),
       openAdmin: () => this.#openAdmin(),
-      onReady: () => onEndAsked('upgrade'),
+      onReady: () => {
+        // Whoever asks from now on is answered by the process that serves.
+        void this.#doors?.close(adminGraceMs);
+        onEndAsked('upgrade');
+      },
     });
     this.#operations = new ServerOperations({
       supervisor,

@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -15,13 +16,16 @@ const patienceMs = 20_000;
 export class Generations implements AsyncDisposable {
   readonly lines: LogLine[] = [];
   readonly directory = mkdtempSync(join(tmpdir(), 'portcullis-upgrade-'));
+  /** Of the admin API. */
+  readonly socket = join(this.directory, 'admin.sock');
+  readonly #file = join(this.directory, 'portcullis.toml');
   readonly #child: ChildProcess;
   #unread = '';
 
   /** `traffic` is the configuration beside the admin HTTP address and, unless told otherwise, a database. */
   static async start(
     traffic: string,
-    options: { sockets?: Sockets; workers?: number; hasDatabase?: boolean; admin?: string } = {},
+    options: { sockets?: Sockets; workers?: number; hasDatabase?: boolean } = {},
   ): Promise<Generations> {
     const generations = new Generations(traffic, options);
     await generations.serving(1);
@@ -30,13 +34,13 @@ export class Generations implements AsyncDisposable {
 
   private constructor(
     traffic: string,
-    { sockets = 'fast', workers = 2, hasDatabase = true, admin = '' }: Parameters<typeof Generations.start>[1] & object,
+    { sockets = 'fast', workers = 2, hasDatabase = true }: Parameters<typeof Generations.start>[1] & object,
   ) {
-    const file = join(this.directory, 'portcullis.toml');
     const database = hasDatabase ? `[database]\npath = "${this.directory}/a.db"\n` : '';
     const server = `[server]\nworkers = ${workers}\nsockets = "${sockets}"\nshutdown_timeout = "20s"\n`;
-    writeFileSync(file, `${server}${database}[admin]\nhttp_addr = "127.0.0.1:0"\n${admin}\n${traffic}`);
-    this.#child = spawn(program, ['serve', '-c', file], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const admin = `[admin]\nhttp_addr = "127.0.0.1:0"\ngrpc_addr = "unix:${this.socket}"\n`;
+    writeFileSync(this.#file, `${server}${database}${admin}${traffic}`);
+    this.#child = spawn(program, ['serve', '-c', this.#file], { stdio: ['ignore', 'pipe', 'inherit'] });
     this.#child.stdout!.setEncoding('utf8').on('data', (text: string) => this.#receive(text));
   }
 
@@ -55,19 +59,51 @@ export class Generations implements AsyncDisposable {
 
   /** Of the pages for operators. */
   url(path: string): string {
-    const { address } = this.lines.findLast(({ msg }) => msg === 'admin HTTP listening')! as LogLine & { address: string };
+    const { address } = this.lines.findLast(({ msg }) => msg === 'admin HTTP listening')! as LogLine & {
+      address: string;
+    };
     return `http://${address}${path}`;
   }
 
-  post(path: string): Promise<Response> {
-    return fetch(this.url(path), { method: 'POST', headers: { 'x-portcullis': '1', connection: 'close' } });
+  has(message: string): boolean {
+    return this.lines.some(({ msg }) => msg === message);
+  }
+
+  /** Changes the file that the next process reads. */
+  configure(change: (text: string) => string): void {
+    writeFileSync(this.#file, change(readFileSync(this.#file, 'utf8')));
+  }
+
+  /** The process that `pid` has started, as soon as it is there. */
+  async child(pid: number): Promise<number> {
+    let child = 0;
+    await this.until('a process to be started', () => {
+      child = Number.parseInt(readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1'), 10);
+      return child > 0;
+    });
+    return child;
+  }
+
+  /** On a connection of its own: it goes to whichever process accepts now. */
+  post(path: string): Promise<{ readonly status: number; readonly body: string }> {
+    return new Promise((resolve, reject) => {
+      const options = { method: 'POST', agent: false, headers: { 'x-portcullis': '1' } } as const;
+      const call = request(this.url(path), options, (response) => {
+        let body = '';
+        response.setEncoding('utf8').on('data', (text: string) => (body += text));
+        response.on('end', () => resolve({ status: response.statusCode!, body }));
+        response.on('error', reject);
+      });
+      call.on('error', reject);
+      call.end();
+    });
   }
 
   /** Asks for the next process and resolves once it serves. */
   async upgrade(): Promise<void> {
     const { length } = this.pids;
-    const response = await this.post('/upgrade');
-    assert.equal(response.status, 200, await response.text());
+    const { status, body } = await this.post('/upgrade');
+    assert.equal(status, 200, body);
     await this.serving(length + 1);
   }
 
@@ -83,7 +119,13 @@ export class Generations implements AsyncDisposable {
   async until(what: string, isReached: () => boolean | Promise<boolean>): Promise<void> {
     const deadline = performance.now() + patienceMs;
     while (!(await isReached())) {
-      assert.ok(performance.now() < deadline, `waited for ${what} in vain\n${this.lines.filter((l) => l.msg !== 'connection').map((line) => JSON.stringify(line)).join('\n')}`);
+      assert.ok(
+        performance.now() < deadline,
+        `waited for ${what} in vain\n${this.lines
+          .filter((l) => l.msg !== 'connection')
+          .map((line) => JSON.stringify(line))
+          .join('\n')}`,
+      );
       await delay(10);
     }
   }
