@@ -10,7 +10,17 @@ import type { Direction } from './filter-chain.ts';
 import { HeldBody, replayBytesMax } from './held-body.ts';
 import type { ClientSession, UpstreamStream } from './stream.ts';
 
+/** What a client sends while its owner has not decided where to. */
+class EarlyRequest {
+  readonly body = new HeldBody();
+  trailers: FieldList | null = null;
+}
+
+const nothing = Buffer.alloc(0) as unknown as HostBytes;
+
 export abstract class ExchangeRequest extends ExchangeState {
+  protected early: EarlyRequest | null = null;
+
   passRequestHead(): void {
     if (this.phase === 'filtering') this.acquire();
   }
@@ -86,6 +96,7 @@ export abstract class ExchangeRequest extends ExchangeState {
       return isEnd ? this.linger() : undefined;
     }
     this.requestOwed += bytes.length;
+    if (this.phase === 'new') return (this.early ??= new EarlyRequest()).body.keep(bytes);
     if (this.isOpaque('request')) this.passRequestData(bytes, isEnd);
     else this.chain!.requestData(bytes, isEnd);
     this.settleRequest();
@@ -93,9 +104,35 @@ export abstract class ExchangeRequest extends ExchangeState {
     if (isEnd && this.isResponseSent) this.linger();
   }
 
+  /** What came before the owner had decided: the filters it chose have yet to see it. */
+  protected takeEarly(): EarlyRequest | null {
+    const { early } = this;
+    this.early = null;
+    if (early === null && this.isRequestRead && !this.isRequestSent) return new EarlyRequest();
+    return early;
+  }
+
+  /** Lets it arrive again, behind the head. It was counted when it came. */
+  protected replayEarly({ body, trailers }: EarlyRequest): void {
+    for (const chunk of body.chunks) this.#arrive(chunk, false);
+    if (trailers !== null) this.onRequestTrailers(trailers);
+    else if (this.isRequestRead) this.#arrive(nothing, true);
+    this.settleRequest();
+  }
+
+  #arrive(bytes: HostBytes, isEnd: boolean): void {
+    if (this.phase === 'lingering' || this.phase === 'over') return;
+    if (this.isOpaque('request')) this.passRequestData(bytes, isEnd);
+    else this.chain!.requestData(bytes, isEnd);
+  }
+
   protected onRequestTrailers(fields: FieldList): void {
     this.isRequestRead = true;
     if (this.phase === 'lingering') return this.linger();
+    if (this.phase === 'new') {
+      (this.early ??= new EarlyRequest()).trailers = fields;
+      return;
+    }
     if (this.chain === null) this.passRequestTrailers(fields);
     else this.chain.requestTrailers(fields);
   }

@@ -527,6 +527,57 @@ describe('Exchange', () => {
     });
   });
 
+  describe('an owner that takes its time', () => {
+    const late = () => {
+      const context = new ScriptedContext();
+      const down = new ScriptedDownstream('HTTP/2', false);
+      const exchange = new Exchange(context, testFacts, down, requestHead(post), false);
+      const session = new ScriptedClientSession('HTTP/2');
+      context.pool.ready.push(session);
+      return { context, down, exchange, session };
+    };
+
+    for (const hasTrailers of [false, true]) {
+      test(`filters see what came meanwhile${hasTrailers ? ', trailers too' : ''}`, () => {
+        const { down, exchange, session } = late();
+        const seen: string[] = [];
+        down.receive('one');
+        if (hasTrailers) down.receiveTrailers('t', '1');
+        else down.receive('two', true);
+        assert.ok(down.unconsumedBytes > 0);
+        const filter: Filter = {
+          ruleId: 'f',
+          onRequestData(_context, data) {
+            seen.push(Buffer.from(data).toString());
+            return 'continue';
+          },
+        };
+        exchange.forward(testTarget, new FilterList([filter]));
+        assert.deepEqual(seen, hasTrailers ? ['one'] : ['one', 'two', '']);
+        const rest = hasTrailers ? ['trailers t 1'] : ['data two', 'end'];
+        assert.deepEqual(session.streams[0]!.log, ['data one', ...rest]);
+        assert.equal(down.unconsumedBytes, 0);
+        assert.equal(exchange.bytesIn, hasTrailers ? 3 : 6);
+      });
+    }
+
+    test('a request that only ended meanwhile', () => {
+      const { down, exchange, session } = late();
+      down.receiveEnd();
+      exchange.forward(testTarget);
+      assert.deepEqual(session.streams[0]!.log, ['end']);
+    });
+
+    test('a client that left meanwhile is forwarded nowhere', () => {
+      const { context, down, exchange, session } = late();
+      down.fail({ reason: 'client-cancelled' });
+      exchange.forward(testTarget);
+      exchange.answer({ status: 403, reason: 'header-missing', ruleId: null });
+      assert.equal(session.streams.length, 0);
+      assert.equal(context.records.length, 1);
+    });
+  });
+
   describe('faults of ours', () => {
     test('a session whose request throws costs one answer of 500', () => {
       const context = new ScriptedContext();

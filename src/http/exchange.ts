@@ -63,6 +63,8 @@ export class Exchange
 
   /** Sends the request to `target` through `filters`. Once. */
   forward(target: UpstreamTarget, filters: FilterList = noFilters): void {
+    // The client left while its owner made up its mind.
+    if (this.phase === 'over') return;
     assert(this.phase === 'new', 'an exchange is forwarded or answered once');
     try {
       this.#forward(target, filters);
@@ -235,18 +237,20 @@ export class Exchange
   // --- the request ---
 
   #forward(target: UpstreamTarget, filters: FilterList): void {
-    const { head, traits } = this;
+    const { head, traits, isRequestSent: isEnd } = this;
+    const early = this.takeEarly();
     this.target = target;
     this.upstreamName = target.name;
     this.phase = 'filtering';
-    stripRequestHop(head, this.isRequestRead, this.downstreamVersion === 'HTTP/1.0');
+    stripRequestHop(head, isEnd, this.downstreamVersion === 'HTTP/1.0');
     if (traits.grpcTimeoutMs !== Infinity) this.callDueMs = this.startMs + traits.grpcTimeoutMs;
     // Looked at again when it expires: what is waited for changes, and the shortest wait is a safe first guess.
     const { bodyIdleTimeoutMs, responseTimeoutMs } = this.context.http;
     this.arm(Math.min(this.callDueMs, this.startMs + Math.min(bodyIdleTimeoutMs, responseTimeoutMs)));
-    if (filters.filters.length === 0) return this.acquire();
-    this.chain = new FilterChain(filters, this);
-    this.chain.requestHead(head, this.isRequestRead);
+    if (filters.filters.length > 0) this.chain = new FilterChain(filters, this);
+    if (this.chain === null) this.acquire();
+    else this.chain.requestHead(head, isEnd);
+    if (early !== null) this.replayEarly(early);
   }
 
   // --- the response ---
@@ -360,6 +364,7 @@ export class Exchange
     }
     chain.responseHead(head, body === null);
     if (body !== null) chain.responseData(bytesOf(body), true);
+    if (!this.isResponseSent) this.arm(this.context.network.nowMs + this.context.http.responseTimeoutMs);
   }
 
   /** A fault of ours ends this exchange and no other. */

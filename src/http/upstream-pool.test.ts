@@ -9,6 +9,7 @@ import type { SessionWaiter } from './exchange-context.ts';
 import type { ClientSession, ClientSessionObserver, HttpVersion } from './stream.ts';
 import { channelPair, type JoinedChannel } from './testing/channel-pair.ts';
 import { bytes, ScriptedNetwork, testTarget } from './testing/scripted-streams.ts';
+import { IdleItem, IdleList } from './upstream-idle.ts';
 import { UpstreamPool } from './upstream-pool.ts';
 import type { DialOutcome, UpstreamTarget } from './upstream-target.ts';
 
@@ -225,13 +226,13 @@ describe('UpstreamPool', () => {
   test('at the limit of connections requests wait in line for one to come back', () => {
     const scene = new Scene({ upstreamConnectionsMax: 1 });
     const target = scene.target();
-    const [first, second, third] = [scene.ask(target), scene.ask(target), scene.ask(target)];
+    const [, second, third] = [scene.ask(target), scene.ask(target), scene.ask(target)];
     assert.equal(scene.dials.length, 1);
     scene.open();
-    assert.equal(second!.session, null);
-    first!.session!.done();
+    assert.equal(scene.pool.counts().waiting, 2);
+    scene.sessions[0]!.done();
     assert.equal(second!.session, scene.sessions[0]);
-    second!.session!.done(false);
+    scene.sessions[0]!.done(false);
     assert.equal(scene.dials.length, 1, 'the place it leaves is taken by another');
     scene.open();
     assert.equal(third!.session, scene.sessions[1]);
@@ -317,6 +318,33 @@ describe('UpstreamPool', () => {
     scene.clock.advance(1_500);
     assert.equal(scene.sessions[0]!.endedBy, 'drain');
     assert.equal(scene.pool.counts().idle, 0);
+  });
+
+  test('of too many idle connections the one idle longest ends', () => {
+    const ended: number[] = [];
+    const clock = new ScriptedNetwork();
+    const list = new IdleList(clock.timers, 2, 1000);
+    class Item extends IdleItem {
+      readonly number: number;
+
+      constructor(number: number) {
+        super();
+        this.number = number;
+      }
+
+      override onIdleEnd(): void {
+        ended.push(this.number);
+      }
+    }
+    const items = [1, 2, 3, 4].map((number) => new Item(number));
+    for (const item of items.slice(0, 3)) list.add(item, clock.nowMs);
+    assert.deepEqual(ended, [1]);
+    list.remove(items[1]!);
+    list.add(items[3]!, clock.nowMs);
+    assert.deepEqual([list.count, ended.length], [2, 1]);
+    clock.advance(1200);
+    assert.deepEqual(ended, [1, 3, 4]);
+    assert.equal(clock.timers.count, 0);
   });
 
   describe('what is spoken', () => {
