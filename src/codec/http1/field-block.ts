@@ -36,6 +36,9 @@ export interface FieldBlock {
 
 const expectContinue = '100-continue';
 
+/** Fields that `Connection` may name. Each is looked for among all: without a bound one head could cost a second. */
+const namedMax = 32;
+
 /** A section of lines as text and as bytes, which are quicker to look at; `text` begins at `offset` of `bytes`. */
 export interface Section {
   readonly text: string;
@@ -104,7 +107,7 @@ function takeRole(block: FieldBlock, role: Role, value: string, side: Side): voi
       block.isChunked = true;
       return;
     case roles.connection:
-      takeConnection(block, value);
+      takeConnection(block, value, side);
       return;
     case roles.upgrade:
       block.upgrade = block.upgrade === null ? value.toLowerCase() : `${block.upgrade}, ${value}`;
@@ -137,7 +140,7 @@ function parseLength(value: string, side: Side): number {
   return length;
 }
 
-function takeConnection(block: FieldBlock, value: string): void {
+function takeConnection(block: FieldBlock, value: string, side: Side): void {
   const list = value.toLowerCase();
   if (list === 'keep-alive') {
     block.isKeepAlive = true;
@@ -148,7 +151,9 @@ function takeConnection(block: FieldBlock, value: string): void {
     if (option === 'close') block.isClose = true;
     else if (option === 'keep-alive') block.isKeepAlive = true;
     else if (option === 'upgrade') block.isUpgrade = true;
-    else if (option !== '') (block.named ??= []).push(option);
+    else if (option !== '' && (block.named ??= []).push(option) > namedMax) {
+      throw oversized(side, 'Connection names too many fields');
+    }
   }
 }
 

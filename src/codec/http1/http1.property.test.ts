@@ -145,7 +145,7 @@ describe('any bytes', () => {
           assert.ok(cut.bufferedMax <= testLimits.headBytesMax + testLimits.trailerBytesMax);
         }
       }),
-      { numRuns: 1500 },
+      { numRuns: 1000 },
     );
   });
 
@@ -165,7 +165,7 @@ describe('any bytes', () => {
           assert.ok(cut.bufferedMax <= testLimits.headBytesMax + testLimits.trailerBytesMax);
         }
       }),
-      { numRuns: 1500 },
+      { numRuns: 1000 },
     );
   });
 });

@@ -182,6 +182,12 @@ describe('limits', () => {
     assert.equal(refusal(fields(headerCountMax + 1)), 'head-oversized');
   });
 
+  it('fields that Connection names', () => {
+    const naming = (count: number) => `${line}${host}Connection: ${'x, '.repeat(count)}\r\n\r\n`;
+    assert.equal(refusal(naming(32)), undefined);
+    assert.equal(refusal(naming(33)), 'head-oversized');
+  });
+
   it('targetBytesMax, also where the head passes its own limit by the target', () => {
     const target = (length: number) => `GET /${'a'.repeat(length - 1)} HTTP/1.1\r\n${host}\r\n`;
     assert.equal(refusal(target(targetBytesMax)), undefined);

@@ -30,6 +30,8 @@ export interface Transcript {
   readonly messages: readonly Message[];
   /** `code: message` of the refusal that ended it. */
   readonly refusal: string | undefined;
+  /** Bytes of a head without its end were left. */
+  readonly isInHead: boolean;
   /** The most that was kept between two calls. */
   readonly bufferedMax: number;
 }
@@ -100,7 +102,7 @@ export function readRequests(
     for (let at = 0; at < piece.length;) at = parser.receive(piece, at, recorder);
     return parser.bufferedLength;
   });
-  return { messages: recorder.messages, ...read };
+  return { messages: recorder.messages, ...read, isInHead: read.refusal === undefined && parser.isInHead };
 }
 
 /** `bytes` as the answers to one request, to the end of the connection. */
@@ -121,6 +123,7 @@ export function readResponse(
   return {
     messages: recorder.messages,
     ...read,
+    isInHead: false,
     isWhole: read.refusal === undefined && parser.finish(),
   };
 }
