@@ -1,11 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import type { RequestHead } from '../codec/http-message.ts';
-import type { Reason } from '../core/reason.ts';
 import { Exchange } from './exchange.ts';
 import type { Filter } from './filter.ts';
 import { FilterList } from './filter-list.ts';
-import type { HttpVersion } from './stream.ts';
+import { beginExchange, post, type Scene, type SceneOptions } from './testing/exchange-scene.ts';
 import {
   bytes,
   requestHead,
@@ -14,57 +12,11 @@ import {
   ScriptedDownstream,
   testFacts,
   testTarget,
-  type ScriptedUpstream,
 } from './testing/scripted-streams.ts';
-
-interface Scene {
-  readonly context: ScriptedContext;
-  readonly down: ScriptedDownstream;
-  readonly exchange: Exchange;
-  readonly session: ScriptedClientSession;
-  /** The latest upstream stream. */
-  readonly up: () => ScriptedUpstream;
-  readonly reason: () => Reason;
-}
-
-interface SceneOptions {
-  readonly head?: Partial<RequestHead>;
-  readonly isEnd?: boolean;
-  readonly version?: HttpVersion;
-  /** Requests the upstream connection served before. */
-  readonly served?: number;
-  readonly upstreamVersion?: HttpVersion;
-  readonly filters?: readonly Filter[];
-  /** False: no session is ready. */
-  readonly isReady?: boolean;
-}
-
-function begin(options: SceneOptions = {}): Scene {
-  const context = new ScriptedContext();
-  const isEnd = options.isEnd ?? true;
-  const down = new ScriptedDownstream(options.version, isEnd);
-  const session = new ScriptedClientSession(options.upstreamVersion, options.served);
-  if (options.isReady !== false) context.pool.ready.push(session);
-  const exchange = new Exchange(context, testFacts, down, requestHead(options.head), isEnd);
-  exchange.forward(testTarget, new FilterList(options.filters ?? []));
-  return {
-    context,
-    down,
-    exchange,
-    session,
-    up: () => session.streams.at(-1)!,
-    reason: () => {
-      assert.equal(context.records.length, 1, 'exactly one record');
-      return context.records[0]!.reason;
-    },
-  };
-}
-
-const post = { method: 'POST', fields: ['content-type', 'text/plain'] };
 
 describe('Exchange', () => {
   test('a request without a body gets its answer, and one record tells of it', () => {
-    const { context, down, up, reason } = begin({ head: { fields: ['user-agent', 'curl/8'] } });
+    const { context, down, up, reason } = beginExchange({ head: { fields: ['user-agent', 'curl/8'] } });
     assert.equal(up().isSendEnded, true);
     context.clock.advance(200);
     up().respond(200, ['content-type', 'text/plain']);
@@ -82,7 +34,7 @@ describe('Exchange', () => {
   });
 
   test('bodies and trailers go both ways', () => {
-    const { down, up, reason } = begin({ head: post, isEnd: false });
+    const { down, up, reason } = beginExchange({ head: post, isEnd: false });
     down.receive('one');
     down.receive('two');
     down.receiveTrailers('x-sum', '1', 'content-length', '9');
@@ -95,7 +47,7 @@ describe('Exchange', () => {
   });
 
   test('a body that came before the connection is held without credit, then sent in order', () => {
-    const { context, down, session, reason } = begin({ head: post, isEnd: false, isReady: false });
+    const { context, down, session, reason } = beginExchange({ head: post, isEnd: false, isReady: false });
     down.receive('one');
     down.receive('two', true);
     assert.equal(down.unconsumedBytes, 6);
@@ -120,13 +72,13 @@ describe('Exchange', () => {
       'a',
       'b',
     ];
-    const { up } = begin({ head: { fields } });
+    const { up } = beginExchange({ head: { fields } });
     assert.deepEqual(up().head.fields, ['te', 'trailers', 'a', 'b']);
   });
 
   describe('back-pressure', () => {
     test('the client gets no credit while the backend takes nothing', () => {
-      const { down, up } = begin({ head: post, isEnd: false });
+      const { down, up } = beginExchange({ head: post, isEnd: false });
       up().isBacklogged = true;
       down.receive('12345');
       assert.equal(down.unconsumedBytes, 5);
@@ -135,7 +87,7 @@ describe('Exchange', () => {
     });
 
     test('the backend gets no credit while the client takes nothing', () => {
-      const { down, up } = begin();
+      const { down, up } = beginExchange();
       up().respond(200);
       down.isBacklogged = true;
       up().receive('12345');
@@ -145,7 +97,7 @@ describe('Exchange', () => {
     });
 
     test('a gigabyte each way leaves nothing behind', () => {
-      const scene = begin({ head: post, isEnd: false });
+      const scene = beginExchange({ head: post, isEnd: false });
       const { down, up } = scene;
       const chunk = bytes('x'.repeat(256 * 1024));
       up().keepsData = down.keepsData = false;
@@ -208,7 +160,7 @@ describe('Exchange', () => {
     ];
     for (const { name, options, body, isUnprocessed = false, isRetried } of cases) {
       test(`${isRetried ? 'for' : 'never for'} ${name}`, () => {
-        const { context, down, session, reason } = begin(options);
+        const { context, down, session, reason } = beginExchange(options);
         if (body !== undefined) down.receive(body, true);
         const fresh = new ScriptedClientSession();
         context.pool.ready.push(fresh);
@@ -228,7 +180,7 @@ describe('Exchange', () => {
     }
 
     test('once and no more', () => {
-      const { context, session, down, reason } = begin({ served: 1 });
+      const { context, session, down, reason } = beginExchange({ served: 1 });
       const second = new ScriptedClientSession('HTTP/1.1', 5);
       context.pool.ready.push(second, new ScriptedClientSession());
       session.streams[0]!.fail({ isUnprocessed: true });
@@ -239,7 +191,7 @@ describe('Exchange', () => {
     });
 
     test('never after the backend said a word', () => {
-      const { context, session, down } = begin({ served: 1 });
+      const { context, session, down } = beginExchange({ served: 1 });
       context.pool.ready.push(new ScriptedClientSession());
       session.streams[0]!.inform(103);
       session.streams[0]!.fail();
@@ -248,7 +200,7 @@ describe('Exchange', () => {
     });
 
     test('what the client goes on sending meanwhile is not lost', () => {
-      const { context, down, session } = begin({ served: 1, head: { method: 'PUT' }, isEnd: false });
+      const { context, down, session } = beginExchange({ served: 1, head: { method: 'PUT' }, isEnd: false });
       down.receive('one');
       session.streams[0]!.fail();
       down.receive('two');
@@ -262,7 +214,7 @@ describe('Exchange', () => {
   describe('what the backend does not complete never looks complete', () => {
     for (const version of ['HTTP/1.1', 'HTTP/2'] as const) {
       test(`cut in the body, ${version}`, () => {
-        const { down, up, reason } = begin({ version });
+        const { down, up, reason } = beginExchange({ version });
         up().respond(200, ['content-length', '10']);
         up().receive('12345');
         up().fail({ reason: 'backend-closed' });
@@ -275,7 +227,7 @@ describe('Exchange', () => {
 
   describe('an answer before the request is complete', () => {
     test('reaches the client, and the rest of the request is wanted by nobody', () => {
-      const { down, up, reason } = begin({ head: post, isEnd: false });
+      const { down, up, reason } = beginExchange({ head: post, isEnd: false });
       down.receive('some');
       up().respond(413);
       up().receive('too much', true);
@@ -285,7 +237,7 @@ describe('Exchange', () => {
     });
 
     test('is not cut off while it waits to leave', () => {
-      const { context, down, up, reason } = begin({ head: post, isEnd: false });
+      const { context, down, up, reason } = beginExchange({ head: post, isEnd: false });
       down.isBacklogged = true;
       up().respond(413);
       up().receive('too much', true);
@@ -300,7 +252,7 @@ describe('Exchange', () => {
     });
 
     test('the body goes on while the answer is under way', () => {
-      const { down, up, reason } = begin({ head: post, isEnd: false });
+      const { down, up, reason } = beginExchange({ head: post, isEnd: false });
       up().respond(200);
       up().receive('a');
       down.receive('1');
@@ -329,7 +281,7 @@ describe('Exchange', () => {
     ];
     for (const { name, play, isReady } of states) {
       test(name, () => {
-        const scene = begin({ head: post, isEnd: false, isReady: isReady ?? true });
+        const scene = beginExchange({ head: post, isEnd: false, isReady: isReady ?? true });
         play(scene);
         scene.down.fail({ reason: 'client-reset', detail: 'ECONNRESET' });
         assert.equal(scene.reason(), 'client-cancelled');
@@ -341,189 +293,10 @@ describe('Exchange', () => {
     }
 
     test('or breaks the protocol: the status its session answered is told', () => {
-      const { down, context } = begin({ head: post, isEnd: false });
+      const { down, context } = beginExchange({ head: post, isEnd: false });
       down.fail({ reason: 'request-malformed' });
       assert.equal(context.records[0]!.status, 400);
       assert.equal(context.records[0]!.reason, 'request-malformed');
-    });
-  });
-
-  describe('deadlines', () => {
-    test('no answer within response_timeout is 504', () => {
-      const { context, down, up, reason } = begin();
-      context.clock.advance(59_000);
-      assert.equal(context.records.length, 0);
-      context.clock.advance(1500);
-      assert.equal(down.head!.status, 504);
-      assert.equal(up().resetReason, 'cancel');
-      assert.equal(reason(), 'upstream-timeout');
-    });
-
-    test('the time of the answer begins when the request is complete', () => {
-      const { context, down } = begin({ head: post, isEnd: false });
-      for (let second = 0; second < 100; second++) {
-        context.clock.advance(1000);
-        down.receive('x');
-      }
-      down.receiveEnd();
-      context.clock.advance(59_000);
-      assert.equal(context.records.length, 0);
-      context.clock.advance(2000);
-      assert.equal(down.head!.status, 504);
-    });
-
-    test('a body of the backend that stalls resets the client', () => {
-      const { context, down, up, reason } = begin();
-      up().respond(200);
-      context.clock.advance(20_000);
-      up().receive('x');
-      context.clock.advance(29_000);
-      assert.equal(context.records.length, 0);
-      context.clock.advance(40_000);
-      assert.equal(reason(), 'body-stalled');
-      assert.equal(down.resetReason, 'internal-error');
-    });
-
-    test('server-sent events may be silent, and pass piece by piece', () => {
-      const { context, down, up } = begin();
-      up().respond(200, ['content-type', 'text/event-stream']);
-      up().receive('data: 1\n\n');
-      context.clock.advance(600_000);
-      up().receive('data: 2\n\n');
-      assert.deepEqual(down.log, ['head 200', 'data data: 1\n\n', 'data data: 2\n\n']);
-      assert.equal(context.records.length, 0);
-    });
-
-    test('grpc-timeout is DEADLINE_EXCEEDED when it passes before an answer', () => {
-      const head = { ...post, fields: ['content-type', 'application/grpc', 'grpc-timeout', '2S'] };
-      const { context, down, up, reason } = begin({ head, version: 'HTTP/2' });
-      context.clock.advance(2200);
-      assert.equal(reason(), 'upstream-timeout');
-      assert.equal(down.head!.status, 200);
-      assert.equal(down.head!.fields[down.head!.fields.indexOf('grpc-status') + 1], '4');
-      assert.equal(up().resetReason, 'cancel');
-    });
-
-    test('and ends the trailers of a stream that had begun', () => {
-      const head = { ...post, fields: ['content-type', 'application/grpc+proto', 'grpc-timeout', '2000m'] };
-      const { context, down, up, reason } = begin({ head, version: 'HTTP/2' });
-      up().respond(200, ['content-type', 'application/grpc']);
-      up().receive('message');
-      context.clock.advance(2200);
-      assert.match(down.log.at(-1)!, /^trailers grpc-status 4/);
-      assert.equal(reason(), 'upstream-timeout');
-    });
-
-    test('a filter that never goes on', () => {
-      const { context, down, reason } = begin({ filters: [{ ruleId: 'f', onRequestHead: () => 'pause' }] });
-      context.clock.advance(61_000);
-      assert.equal(down.head!.status, 500);
-      assert.equal(reason(), 'internal-error');
-    });
-  });
-
-  describe('100-continue', () => {
-    const head = { method: 'PUT', fields: ['expect', '100-continue', 'content-length', '3'] };
-
-    test('is forwarded, and the 100 of the backend passed back', () => {
-      const { down, up } = begin({ head, isEnd: false });
-      assert.ok(up().head.fields.includes('expect'));
-      up().inform(100);
-      assert.deepEqual(down.informational, [100]);
-      down.receive('abc', true);
-      assert.deepEqual(up().log, ['data abc end']);
-    });
-
-    test('is answered by us after a second of silence, and only once', () => {
-      const { context, down, up } = begin({ head, isEnd: false });
-      context.clock.advance(900);
-      assert.deepEqual(down.informational, []);
-      context.clock.advance(300);
-      assert.deepEqual(down.informational, [100]);
-      up().inform(100);
-      assert.deepEqual(down.informational, [100]);
-    });
-
-    test('is not needed when the backend refuses at once', () => {
-      const { context, down, up } = begin({ head, isEnd: false });
-      up().respond(401, [], true);
-      context.clock.advance(5000);
-      assert.deepEqual(down.informational, []);
-      assert.equal(down.head!.status, 401);
-    });
-  });
-
-  describe('tunnels', () => {
-    const head = { protocol: 'websocket' };
-
-    test('are opaque both ways after 200, whatever the filters would say', () => {
-      const filter: Filter = {
-        ruleId: 'f',
-        onRequestData: () => assert.fail('a tunnel has no request body'),
-        onResponseData: () => assert.fail('a tunnel has no response body'),
-      };
-      const { context, down, up, reason } = begin({ head, isEnd: false, filters: [filter] });
-      up().respond(200);
-      down.receive('ping');
-      up().receive('pong');
-      assert.deepEqual(up().log, ['data ping']);
-      assert.deepEqual(down.log, ['head 200', 'data pong']);
-      context.clock.advance(3_000_000);
-      assert.equal(context.records.length, 0);
-      down.receiveEnd();
-      assert.equal(up().log.at(-1), 'end');
-      up().receive('last', true);
-      assert.equal(down.log.at(-1), 'data last end');
-      assert.equal(reason(), 'tunnel-closed');
-      assert.equal(up().resetReason, null);
-    });
-
-    test('half-close from the backend leaves the other half open', () => {
-      const { context, down, up, reason } = begin({ head, isEnd: false });
-      up().respond(200);
-      up().receiveEnd();
-      assert.equal(context.records.length, 0);
-      down.receive('still');
-      assert.equal(up().log.at(-1), 'data still');
-      down.receiveEnd();
-      assert.equal(reason(), 'tunnel-closed');
-    });
-
-    test('bytes sent before it is open wait for it', () => {
-      const { down, up } = begin({ head, isEnd: false, version: 'HTTP/2' });
-      down.receive('early');
-      assert.deepEqual(up().log, []);
-      assert.equal(down.unconsumedBytes, 5);
-      up().respond(200);
-      assert.deepEqual(up().log, ['data early']);
-      assert.equal(down.unconsumedBytes, 0);
-    });
-
-    test('are declined with an ordinary answer', () => {
-      const { down, up, reason } = begin({ head, isEnd: false });
-      up().respond(403);
-      up().receive('no', true);
-      assert.deepEqual(down.log, ['head 403', 'data no end']);
-      down.receiveEnd();
-      assert.equal(reason(), 'answered');
-      assert.equal(up().resetReason, null);
-    });
-
-    test('end when nothing moves for tunnel_idle_timeout', () => {
-      const { context, down, up, reason } = begin({ head, isEnd: false });
-      up().respond(200);
-      context.clock.advance(3_700_000);
-      assert.equal(reason(), 'idle-timeout');
-      assert.equal(down.resetReason, 'cancel');
-      assert.equal(up().resetReason, 'cancel');
-    });
-
-    test('end for both when one side breaks', () => {
-      const { down, up, reason } = begin({ head, isEnd: false });
-      up().respond(200);
-      up().fail({ reason: 'backend-reset', detail: 'ECONNRESET' });
-      assert.equal(down.resetReason, 'cancel');
-      assert.equal(reason(), 'tunnel-closed');
     });
   });
 
