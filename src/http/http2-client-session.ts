@@ -179,7 +179,7 @@ export class Http2ClientSession extends Http2Session<Http2ClientStream> implemen
   protected checkStream(): void {}
 
   protected settle(): void {
-    if (this.phase === 'draining' && this.streamCount === 0) {
+    if (this.phase === 'draining' && this.streamCount === 0 && this.isOutputDone) {
       this.connection.goAway(0, errorCodes.noError);
       this.finish();
     }

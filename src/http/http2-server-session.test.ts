@@ -192,6 +192,35 @@ describe('a request is refused', () => {
   });
 });
 
+describe('an upload', () => {
+  it('goes on beside others whose backends take nothing', () => {
+    const peer = new Http2Peer().open();
+    const piece = 'x'.repeat(16_384);
+    peer.isConsuming = false;
+    for (const id of [1, 3, 5]) {
+      peer.send(wire.headers(id, wire.request('POST'), false));
+      for (let index = 0; index < 15; index++) peer.send(wire.data(id, piece));
+    }
+    peer.isConsuming = true;
+    peer.send(wire.headers(7, wire.request('POST'), false));
+    peer.frames();
+    // As much as the windows allow, as a client counts them.
+    let connectionWindow = 1024 * 1024 - 45 * 16_384;
+    let streamWindow = 256 * 1024;
+    for (let round = 0; round < 200; round++) {
+      assert.ok(Math.min(connectionWindow, streamWindow) >= 16_384, `stuck after ${round} frames`);
+      connectionWindow -= 16_384;
+      streamWindow -= 16_384;
+      for (const line of peer.send(wire.data(7, piece)).frames()) {
+        const [, id, increment] = line.split(' ').map(Number);
+        if (id === 0) connectionWindow += increment!;
+        else streamWindow += increment!;
+      }
+    }
+    assert.equal(peer.requests[3]!.body.length, 200 * 16_384);
+  });
+});
+
 describe('a response', () => {
   it('waits for the windows, and goes on in turns when they open', () => {
     const peer = new Http2Peer().open(wire.settings([4, 100_000]));
@@ -392,6 +421,39 @@ describe('the end', () => {
     assert.equal(peer.refusesMore, true);
     peer.endWriting();
     assert.equal(peer.closed, 'session-closed');
+  });
+
+  it('comes after the last byte, however slowly that is taken', () => {
+    const peer = new Http2Peer({}, 10_000)
+      .open(wire.settings([4, 1_000_000]))
+      .send(wire.headers(1, wire.request()));
+    peer.pauseReading();
+    const { stream } = peer.requests[0]!;
+    stream.sendHead(ok, false);
+    stream.sendData(bytesOf('x'.repeat(40_000)), false);
+    peer.settle();
+    stream.sendData(bytesOf('y'.repeat(20_000)), true);
+    peer.session.drain();
+    peer.settle().send(wire.frame(frameTypes.ping, flags.ack, 0, '\0'.repeat(8)));
+    peer.wait(3000);
+    assert.equal(peer.refusesMore, false);
+    peer.resumeReading();
+    const sent = peer.settle().frames();
+    assert.equal(
+      sent
+        .filter((line) => line.startsWith('DATA'))
+        .reduce((sum, line) => sum + Number(line.split(' ')[2]), 0),
+      60_000,
+    );
+    assert.match(sent.at(-1)!, /^GOAWAY 1 0|^DATA 1 \d+ end/);
+    assert.equal(peer.refusesMore, true);
+  });
+
+  it('of an idle session is not put off by PINGs', () => {
+    const peer = new Http2Peer({ keepAliveTimeoutMs: 5000 }).open();
+    for (let index = 0; index < 8; index++)
+      peer.send(wire.frame(frameTypes.ping, 0, 0, '12345678')).wait(1000);
+    assert.equal(peer.closed, 'keep-alive-timeout');
   });
 
   it('reaches every stream when the client leaves', () => {

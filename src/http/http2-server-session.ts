@@ -57,7 +57,7 @@ export class Http2ServerSession extends Http2Session<Http2ServerStream> implemen
    */
   drain(): void {
     if (this.phase !== 'open') return;
-    if (this.connection.streams.count === 0) {
+    if (this.connection.streams.count === 0 && !this.connection.send.isBlocked) {
       this.#finishDrain('session-closed');
       return;
     }
@@ -74,7 +74,7 @@ export class Http2ServerSession extends Http2Session<Http2ServerStream> implemen
   }
 
   onRequest(stream: Http2ServerStream, head: RequestHead, isEnd: boolean): void {
-    stream.begin(head, this.network.nowMs);
+    if (!isEnd) stream.begin(head, this.network.nowMs);
     this.watch();
     try {
       this.#observer.onRequest(stream, head, isEnd);
@@ -157,7 +157,8 @@ export class Http2ServerSession extends Http2Session<Http2ServerStream> implemen
     super.check(nowMs);
     if (this.phase === 'draining' && !this.#isDrainFinal && nowMs - this.#noticeMs >= drainNoticeMs)
       this.#sendFinalGoAway();
-    if (this.phase === 'open' && nowMs >= this.idleDeadlineMs()) this.#finishDrain('keep-alive-timeout');
+    if (this.phase === 'open' && this.isOutputDone && nowMs >= this.idleDeadlineMs())
+      this.#finishDrain('keep-alive-timeout');
   }
 
   protected checkStream(stream: Http2ServerStream, nowMs: number): void {
@@ -170,7 +171,9 @@ export class Http2ServerSession extends Http2Session<Http2ServerStream> implemen
   }
 
   protected settle(): void {
-    if (this.phase === 'draining' && this.#isDrainFinal && this.connection.streams.count === 0) this.finish();
+    // What is still on its way to the channel would be lost behind an end.
+    const isServed = this.connection.streams.count === 0 && this.isOutputDone;
+    if (this.phase === 'draining' && this.#isDrainFinal && isServed) this.finish();
   }
 
   protected idleDeadlineMs(): number {
@@ -218,6 +221,7 @@ export class Http2ServerStream extends Http2Stream implements DownstreamStream {
     this.session = session;
   }
 
+  /** A body is to come: what its deadlines need to know. */
   begin(head: RequestHead, nowMs: number): void {
     this.#rateMs = nowMs;
     this.#isPatient =

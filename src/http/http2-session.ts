@@ -80,6 +80,7 @@ export abstract class Http2Session<S extends SessionStream>
   protected readonly connection: Http2Connection<S>;
   protected phase: Phase = 'open';
   protected startedMs = 0;
+  /** When the last stream ended, or the session began: a PING keeps no session alive. */
   protected lastActiveMs = 0;
 
   readonly #flushes: FlushQueue;
@@ -135,6 +136,12 @@ export abstract class Http2Session<S extends SessionStream>
     return this.connection.streams.count;
   }
 
+  /** True when everything that was gathered is out of our hands: an end may follow it. */
+  protected get isOutputDone(): boolean {
+    const { send } = this.connection;
+    return send.sink.length === 0 && !send.isBlocked;
+  }
+
   /** Takes the channel over, and reads. To be called once, from the event loop. */
   start(): void {
     this.startedMs = this.lastActiveMs = this.network.nowMs;
@@ -164,7 +171,6 @@ export abstract class Http2Session<S extends SessionStream>
   onData(_channel: Channel, bytes: HostBytes): void {
     if (this.phase === 'closing' || this.phase === 'closed') return;
     this.connection.receive(bytes, this.network.nowMs);
-    this.lastActiveMs = this.network.nowMs;
     this.touch();
   }
 
@@ -395,12 +401,12 @@ export abstract class Http2Session<S extends SessionStream>
       isTaken = this.channel.writeLatin1(sink.bytes.latin1Slice(0, length));
       sink.length = 0;
     } else {
-      const { bytes } = sink;
-      isTaken = this.channel.write(bytes.subarray(0, length));
+      isTaken = this.channel.write(sink.bytes.subarray(0, length));
       // The memory is ours again when the kernel has it all; else it is the channel's for good.
-      if (isTaken && (length < idleBytesMax || this.connection.streams.count > 0)) sink.length = 0;
+      if (isTaken) sink.length = 0;
       else sink.give();
     }
+    if (sink.bytes.length > idleBytesMax && this.connection.streams.count === 0) sink.give();
     if (isTaken) return;
     send.isBlocked = true;
     this.#blockedMs = this.network.nowMs;

@@ -3,8 +3,7 @@
  * (indexing-policy.ts).
  *
  * A string that enters the table is written once and gets the Huffman code where that is shorter. One that does
- * not is written with every message: as it is, because its code costs six instructions for each character saved
- * a quarter of (bench: hpack).
+ * not is written with every message, as it is: two passes over its characters would save a quarter of them.
  */
 import type { HostBytes } from '../../core/bytes.ts';
 import type { ByteSink } from '../byte-sink.ts';

@@ -49,9 +49,10 @@ export class HeadDecoder {
     const key = bytes.latin1Slice(start, end);
     const known = memo.find(key, version);
     if (known !== undefined) {
-      const { head } = known;
+      const { method, scheme, authority, path, protocol, fields } = known.head;
       // A filter changes its list: each request has one of its own.
-      return { ...known, head: { ...head, fields: head.fields.slice() } };
+      const head = { method, scheme, authority, path, protocol, fields: fields.slice() };
+      return { fault: null, head, contentLength: known.contentLength };
     }
     const decoded = this.#newRequest(bytes, start, end);
     if (this.#hpack.tableVersion === version && decoded.fault === null)

@@ -66,9 +66,14 @@ export class ReceiveWindows {
     stream.unconsumedBytes = 0;
   }
 
+  /**
+   * Credit for the connection. Beside the half, it goes back as soon as it is half of what the peer has left:
+   * where streams that stall hold most of the window, the others live on little updates.
+   */
   credit(byteCount: number): void {
     this.#creditBytes += byteCount;
-    if (this.#creditBytes === 0 || this.#creditBytes < this.#connectionHalf) return;
+    const credit = this.#creditBytes;
+    if (credit === 0 || (credit < this.#connectionHalf && credit * 2 < this.#window)) return;
     this.#window += this.#creditBytes;
     writeWindowUpdate(this.#sink, 0, this.#creditBytes);
     this.#creditBytes = 0;

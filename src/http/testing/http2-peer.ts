@@ -112,6 +112,10 @@ export class Http2Peer {
     this.#pair.client.pause();
   }
 
+  resumeReading(): void {
+    this.#pair.client.resume();
+  }
+
   endWriting(): this {
     this.#pair.client.halfClose();
     return this.settle();
