@@ -198,6 +198,17 @@ describe('an honest connection', () => {
     assert.equal(peer.requests[0]!.body.length, 6000);
   });
 
+  it('may cancel as many requests as it lets finish, as busy gRPC clients with deadlines do', () => {
+    const peer = new Http2Peer().open();
+    for (let index = 0; index < 2000; index++) {
+      const id = index * 2 + 1;
+      peer.send(wire.headers(id, wire.request()));
+      if (index % 2 === 0) peer.send(wire.resetStream(id, errorCodes.cancel));
+      else peer.requests.at(-1)!.stream.sendHead({ status: 200, fields: [] }, true);
+    }
+    assert.equal(peer.settle().refusesMore, false);
+  });
+
   it('gets its tokens back with time', () => {
     const peer = new Http2Peer({ keepAliveTimeoutMs: 1_000_000 }).open();
     for (let round = 0; round < 10; round++) {

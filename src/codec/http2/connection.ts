@@ -256,6 +256,8 @@ export class Http2Connection<S extends Http2Stream> implements FrameSink {
     if (stream.isClosed) return;
     stream.move(event);
     if (!stream.isClosed) return;
+    // A busy client that cancels one call in ten must not pay for the nine.
+    if (event !== 'reset') this.abuse.earn('rapid-reset', 1);
     this.streams.remove(stream);
     this.send.forget(stream);
     this.windows.settle(stream);
