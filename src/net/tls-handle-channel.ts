@@ -67,7 +67,13 @@ export class TlsHandleChannel implements TlsEngine {
     tls.onhandshakestart = ignore;
     tls.onhandshakedone = onTlsDone;
     tls.useUserBuffer(native.shared);
-    configure(tls, role);
+    try {
+      configure(tls, role);
+    } catch (error) {
+      this.isClosed = true;
+      this.#closeHandle();
+      throw error;
+    }
   }
 
   start(opening?: Uint8Array): void {

@@ -49,12 +49,16 @@ export abstract class Handshake extends TimerEntry implements TlsAttempt, Engine
       this.failSoon(this.failureReason, 'ECONNRESET');
       return;
     }
-    const engine = isFast(channel)
-      ? new TlsHandleChannel(channel, role, this)
-      : new TlsSocketChannel(channel, role, this);
-    this.engine = engine;
-    this.#channel = engine;
-    engine.start(opening);
+    try {
+      const engine = isFast(channel)
+        ? new TlsHandleChannel(channel, role, this)
+        : new TlsSocketChannel(channel, role, this);
+      this.engine = engine;
+      this.#channel = engine;
+      engine.start(opening);
+    } catch (error) {
+      setImmediate(() => this.fault(error));
+    }
   }
 
   protected engine: TlsEngine | undefined;
