@@ -5,6 +5,7 @@ import { backupCommands } from './backup.ts';
 import { declare } from './command.ts';
 import { completionCommands } from './completion.ts';
 import { configCommands } from './config.ts';
+import { debugCommands } from './debug.ts';
 import { eventCommands } from './events.ts';
 import { explainCommands } from './explain.ts';
 import { firewallCommands } from './firewall.ts';
@@ -30,6 +31,7 @@ export function buildProgram(shell: Shell): Command {
     })
     .exitOverride();
   serveCommands(root, shell);
+  upgradeCommands(root, shell);
   statusCommands(root, shell);
   listenerCommands(root, shell);
   routeCommands(root, shell);
@@ -39,6 +41,7 @@ export function buildProgram(shell: Shell): Command {
   backupCommands(root, shell);
   eventCommands(root, shell);
   explainCommands(root, shell);
+  debugCommands(root, shell);
   gencertCommands(root, shell);
   trustCommands(root, shell);
   versionCommands(root, shell);
@@ -51,7 +54,9 @@ function serveCommands(root: Command, shell: Shell): void {
   declare(root, {
     name: 'serve',
     summary: 'Serve the listeners of a configuration until SIGTERM or SIGINT, then drain.',
-    details: 'SIGHUP reads the GeoIP database, certificates and process settings again.',
+    details:
+      'SIGHUP reads the GeoIP database, certificates and process settings again;\n' +
+      'SIGUSR2 opens the file of the log again.',
     examples: ['portcullis serve -c portcullis.toml'],
   })
     .requiredOption('-c, --config <file>', 'configuration, TOML or YAML')
@@ -71,6 +76,23 @@ function serveCommands(root: Command, shell: Shell): void {
       const { validateCommand } = await import('./validate.ts');
       const { stdout, stderr, env } = shell;
       shell.exitCode = validateCommand({ config, json, env, stdout, stderr });
+    });
+}
+
+function upgradeCommands(root: Command, shell: Shell): void {
+  declare(root, {
+    name: 'upgrade',
+    summary: 'Have the installed version take over from the running one.',
+    details:
+      'Needs [admin] http_addr. The new process takes the listening sockets over and\n' +
+      'says that it serves; the old one finishes what it has begun and ends. No\n' +
+      'connection is lost. When the new one does not come to serve, nothing changes.',
+    examples: ['portcullis upgrade -c portcullis.toml'],
+  })
+    .requiredOption('-c, --config <file>', 'configuration of the running server')
+    .action(async ({ config }: { config: string }) => {
+      const { upgradeCommand } = await import('./upgrade.ts');
+      shell.exitCode = await upgradeCommand(config, shell);
     });
 }
 

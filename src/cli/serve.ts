@@ -155,7 +155,8 @@ class Signals {
       logger.info('received SIGHUP, reloading GeoIP database');
       if (!this.#isEnding) this.onHangup().catch(reject);
     });
-    process.on('SIGUSR1', () => logger.warn('received SIGUSR1, which has no effect'));
+    // The launcher's --disable-sigusr1 keeps it away; this is for whoever starts us without the launcher.
+    process.on('SIGUSR1', () => {});
     process.on('SIGUSR2', () => reopenLog(logger, logWriter));
   }
 

@@ -57,6 +57,21 @@ describe('an upgrade', () => {
     });
   }
 
+  test('is asked for with `portcullis upgrade`, which says when it can not be', async () => {
+    await using generations = await Generations.start(traffic);
+    generations.configure((text) =>
+      text.replace('http_addr = "127.0.0.1:0"', `http_addr = "${new URL(generations.url('')).host}"`),
+    );
+    const done = await generations.command('upgrade');
+    assert.deepEqual([done.code, done.stderr], [0, '']);
+    await generations.serving(2);
+    assert.equal(done.stdout, `process ${generations.pid} serves\n`);
+    generations.configure((text) => text.replace(/http_addr = "[^"]*"/, 'http_addr = "127.0.0.1:1"'));
+    const unreachable = await generations.command('upgrade');
+    assert.equal(unreachable.code, 4);
+    assert.match(unreachable.stderr, /no server answers at 127\.0\.0\.1:1/);
+  });
+
   test('to fewer workers leaves no socket without one', async () => {
     await using generations = await Generations.start(traffic, { workers: 3 });
     generations.configure((text) => text.replace('workers = 3', 'workers = 1'));

@@ -65,6 +65,18 @@ export class Generations implements AsyncDisposable {
     return `http://${address}${path}`;
   }
 
+  /** Runs a command of the program with the same configuration. */
+  command(
+    name: string,
+  ): Promise<{ readonly code: number | null; readonly stdout: string; readonly stderr: string }> {
+    const child = spawn(program, [name, '-c', this.#file], { stdio: ['ignore', 'pipe', 'pipe'] });
+    let stdout = '';
+    let stderr = '';
+    child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
+    child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
+    return new Promise((resolve) => child.on('close', (code) => resolve({ code, stdout, stderr })));
+  }
+
   has(message: string): boolean {
     return this.lines.some(({ msg }) => msg === message);
   }
