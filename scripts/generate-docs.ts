@@ -1,10 +1,10 @@
 /**
- * Writes the pages of docs/reference that repeat what the code already says. `--check` writes nothing and fails when
+ * Writes the pages of docs/reference, and the man page, that repeat what the code already says. `--check` writes nothing and fails when
  * a page is stale.
  */
 
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { Argument, Command, Option } from 'commander';
 import { factsOf, leafCommands, pathOf, wrapExample } from '../src/cli/command.ts';
 import { exitCodes, exitMeanings } from '../src/cli/exit-codes.ts';
@@ -20,6 +20,8 @@ import { reasons } from '../src/core/reason.ts';
 import type { Outcome } from '../src/core/reason.ts';
 import { definitionOf, metricNames } from '../src/telemetry/metrics-table.ts';
 import type { MetricName } from '../src/telemetry/metrics-table.ts';
+import { version } from '../src/cli/version.ts';
+import { manPage } from './man-page.ts';
 
 const directory = join(import.meta.dirname, '../docs/reference');
 const note = (source: string): string => `<!-- Written by scripts/generate-docs.ts from ${source}. -->\n`;
@@ -31,20 +33,24 @@ const pages: Readonly<Record<string, string>> = {
   'metrics.md': metricsPage(),
   'exit-codes.md': exitCodesPage(),
   'cli.md': commandsPage(),
+  '../man/portcullis.1': manPage(buildProgram(new Shell(process.stdout, process.stderr, {})), version()),
 };
 
 if (process.argv.includes('--check')) check();
 else write();
 
 function write(): void {
-  mkdirSync(directory, { recursive: true });
-  for (const [name, text] of Object.entries(pages)) writeFileSync(join(directory, name), text);
+  for (const [name, text] of Object.entries(pages)) {
+    const path = join(directory, name);
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(path, text);
+  }
 }
 
 function check(): void {
   const stale = Object.entries(pages).filter(([name, text]) => readPage(name) !== text);
   for (const [name] of stale)
-    console.error(`docs/reference/${name} is stale: run scripts/node scripts/generate-docs.ts`);
+    console.error(`${join('docs/reference', name)} is stale: run scripts/node scripts/generate-docs.ts`);
   process.exitCode = stale.length === 0 ? 0 : 1;
 }
 
