@@ -8,7 +8,7 @@ import { doorNames } from '../server/doors.ts';
 import { Inheritance } from '../server/inheritance.ts';
 import { Server } from '../server/server.ts';
 import { ServiceManager } from '../server/service-manager.ts';
-import { EnvironmentError } from '../server/supervisor.ts';
+import { EnvironmentError } from '../server/ledger.ts';
 import { chooseFormat, isJournalStream } from '../telemetry/log-format.ts';
 import { LogWriter } from '../telemetry/log-writer.ts';
 import { createLogger, type AdjustableLogger, type Logger } from '../telemetry/logger.ts';

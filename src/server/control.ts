@@ -50,7 +50,8 @@ import {
   planUpdateRoute,
   type RoutePlan,
 } from './route-plans.ts';
-import type { BoundListener, ChangePlan, ChangeResult, Supervisor } from './supervisor.ts';
+import type { ChangePlan } from './ledger.ts';
+import type { BoundListener, ChangeResult, Supervisor } from './supervisor.ts';
 import type { StoredChange } from '../store/store.ts';
 import { storedDiff } from './traffic-state.ts';
 

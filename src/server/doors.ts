@@ -7,7 +7,7 @@ import type { Operations } from '../admin/operations.ts';
 import type { OperateSettings } from '../model/operate-settings.ts';
 import type { AdminAddress } from '../model/settings.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import { EnvironmentError } from './supervisor.ts';
+import { EnvironmentError } from './ledger.ts';
 
 export const doorNames = ['metrics', 'admin'] as const;
 export type DoorName = (typeof doorNames)[number];

@@ -15,7 +15,8 @@ import { Doors, type DoorName } from './doors.ts';
 import type { Inheritance } from './inheritance.ts';
 import { ServerOperations } from './operations.ts';
 import { StoreLedger } from './store-ledger.ts';
-import { EnvironmentError, Supervisor, type BoundListener } from './supervisor.ts';
+import { EnvironmentError } from './ledger.ts';
+import { Supervisor, type BoundListener } from './supervisor.ts';
 import { storedDiff, TrafficState } from './traffic-state.ts';
 import { Upgrade } from './upgrade.ts';
 

@@ -6,7 +6,7 @@ import { mock, test } from 'node:test';
 import type { TrafficSettings } from '../model/settings.ts';
 import { Store, StoreError, type StoredChange } from '../store/store.ts';
 import { StoreLedger } from './store-ledger.ts';
-import { LedgerAheadError } from './supervisor.ts';
+import { LedgerAheadError } from './ledger.ts';
 
 const traffic: TrafficSettings = {
   listeners: [],

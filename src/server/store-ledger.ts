@@ -11,7 +11,7 @@ import {
   type StoredTraffic,
 } from '../store/store.ts';
 import type { Keeper } from './control.ts';
-import { EnvironmentError, LedgerAheadError, type Ledger, type LedgerEntry } from './supervisor.ts';
+import { EnvironmentError, LedgerAheadError, type Ledger, type LedgerEntry } from './ledger.ts';
 
 export class StoreLedger implements Ledger, Keeper {
   readonly #path: string;

@@ -19,37 +19,13 @@ import type { LogWriter } from '../telemetry/log-writer.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { SharedMetrics } from '../telemetry/metrics.ts';
 import { AddressError, connectionLimit, reserveAddress } from './addresses.ts';
+import { openDatabase, toRows } from './change-rows.ts';
 import { Fleet } from './fleet.ts';
+import { EnvironmentError, LedgerAheadError, type ChangePlan, type Ledger } from './ledger.ts';
 import type { Binding, WorkerStart } from './messages.ts';
 import { RequestRateTables, type RateBuffers } from './request-rates.ts';
 import type { StoredChange, StoredTraffic } from '../store/store.ts';
 import { storedDiff, TrafficState } from './traffic-state.ts';
-
-/** Keeps what was committed. The store does it; without a database nothing is kept beyond the process. */
-export interface Ledger {
-  /** Makes the changes durable and answers the version they lead to; rejects having kept nothing. */
-  commit(baseVersion: number, changes: readonly StoredChange[], entry: LedgerEntry): Promise<number>;
-}
-
-/** The ledger holds a version that nobody was told of: a commit whose outcome was in doubt had been kept. */
-export class LedgerAheadError extends Error {
-  readonly stored: StoredTraffic;
-
-  constructor(stored: StoredTraffic) {
-    super(
-      'an earlier change had been kept after all and is served now; look at the configuration and try again',
-    );
-    this.name = 'LedgerAheadError';
-    this.stored = stored;
-  }
-}
-
-/** For the audit log. */
-export interface LedgerEntry {
-  readonly actor: string;
-  readonly action: string;
-  readonly changes: readonly string[];
-}
 
 export interface SupervisorOptions {
   readonly process: ProcessSettings;
@@ -77,14 +53,6 @@ export interface BoundListener {
   readonly port: number;
   /** Of the shared gauges and counters. */
   readonly slot: number;
-}
-
-/** What stops a start or a change: an address in use, a database that can not be read. For the operator to mend. */
-export class EnvironmentError extends Error {
-  constructor(message: string, options?: ErrorOptions) {
-    super(message, options);
-    this.name = 'EnvironmentError';
-  }
 }
 
 export interface ChangeResult {
@@ -516,33 +484,5 @@ export class Supervisor {
       logger.warn('shutdown timeout: ending what is left', { connections: this.activeConnections });
     });
     logger.info('drained');
-  }
-}
-
-/** One change of the configuration, as it is stored and told. */
-export interface ChangePlan {
-  readonly changes: readonly StoredChange[];
-  readonly entry: LedgerEntry;
-  readonly disconnect: FirewallRule | null;
-}
-
-/** What workers apply: the bytes of a GeoIP database instead of its path. */
-async function toRows(changes: readonly StoredChange[]): Promise<Change[]> {
-  const rows: Change[] = [];
-  for (const change of changes) {
-    if (change.kind !== 'geoip-path-set') rows.push(change);
-    else {
-      const database = change.path === null ? null : await openDatabase(change.path);
-      rows.push({ kind: 'geoip-set', database });
-    }
-  }
-  return rows;
-}
-
-async function openDatabase(path: string): Promise<SharedArrayBuffer> {
-  try {
-    return await openGeoip(path);
-  } catch (error) {
-    throw new EnvironmentError(`firewall.geoip_db: ${(error as Error).message}`, { cause: error });
   }
 }

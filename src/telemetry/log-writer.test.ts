@@ -1,6 +1,17 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
-import { closeSync, constants, mkdtempSync, openSync, readFileSync, readSync, rmSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  readSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test } from 'node:test';
@@ -185,10 +196,37 @@ describe('LogWriter', () => {
       assert.ok(lines[19_999]!.startsWith('line 19999 '));
     }
   });
-});
 
-async function collect(child: ChildProcess): Promise<string> {
-  let text = '';
-  for await (const chunk of child.stdout!) text += String(chunk);
-  return text;
-}
+  test('goes on in a new file once the old one was moved away, without a torn or a lost line', () => {
+    const path = join(folder, 'moved.log');
+    const writer = new LogWriter(path, json);
+    writer.write('{"line":1}\n');
+    renameSync(path, `${path}.1`);
+    writer.write('{"line":2}\n');
+    writer.reopen();
+    writer.write('{"line":3}\n');
+    writer.close();
+    assert.equal(readFileSync(`${path}.1`, 'utf8'), '{"line":1}\n{"line":2}\n');
+    assert.equal(readFileSync(path, 'utf8'), '{"line":3}\n');
+    assert.equal(statSync(path).mode & 0o777, 0o640);
+  });
+
+  test('stays in the old file when the new one can not be opened', () => {
+    const path = join(folder, 'gone', 'a.log');
+    mkdirSync(join(folder, 'gone'));
+    const writer = new LogWriter(path, json);
+    renameSync(join(folder, 'gone'), join(folder, 'elsewhere'));
+    assert.throws(() => writer.reopen(), /ENOENT/);
+    writer.write('{"line":1}\n');
+    writer.close();
+    assert.equal(readFileSync(join(folder, 'elsewhere', 'a.log'), 'utf8'), '{"line":1}\n');
+  });
+
+  test('a full disk blocks nobody: lines wait up to the limit, the rest is counted', () => {
+    const writer = new LogWriter('/dev/full', { ...json, ownBytesMax: 100 });
+    for (let at = 0; at < 20; at++) writer.write('{"line":"waits"}\n');
+    assert.ok(writer.droppedTotal >= 14);
+    assert.equal(writer.flushSync(5), false);
+    writer.close();
+  });
+});
