@@ -230,3 +230,9 @@ describe('LogWriter', () => {
     writer.close();
   });
 });
+
+async function collect(child: ChildProcess): Promise<string> {
+  let text = '';
+  for await (const chunk of child.stdout!) text += String(chunk);
+  return text;
+}
