@@ -49,6 +49,7 @@ struct conn {
   uint8_t role, version;
   uint8_t wants_out;
   uint8_t is_handshaking;
+  uint8_t is_asking;   /* client: waits for a forward proxy's answer to CONNECT */
   uint8_t is_opened;   /* client: its first request is done */
   uint8_t has_preface; /* HTTP/2: the peer's, or the first SETTINGS */
   SSL *ssl;
@@ -97,8 +98,8 @@ int send_more(struct conn *c);
 int read_some(struct conn *c);
 void backend_listen(int port, enum version version);
 void tls_set_up(const char *alpn, int is_resuming);
+void tls_serve(const char *pem_path);
 void tls_begin(struct conn *c, const char *name, SSL_SESSION *session);
-int tls_handshake(struct conn *c);
 void turn(int timeout_ms);
 
 /* http1.c and http2.c: answer how many bytes they took, or SIZE_MAX when the connection is to be closed. */
@@ -114,6 +115,7 @@ int next_response(struct conn *c);
 
 /* main.c */
 void client_connected(struct conn *c);
+void client_tunnelled(struct conn *c);
 void client_done(struct conn *c, uint64_t slot);
 void client_failed(struct conn *c);
 void keep_session(struct conn *c, SSL_SESSION *session);

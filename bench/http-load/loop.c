@@ -15,7 +15,7 @@
 
 static struct conn conns[FD_MAX];
 static char scratch[PERIOD];
-static SSL_CTX *tls;
+static SSL_CTX *tls, *tls_server;
 int epoll_fd;
 
 uint64_t now_ns(void) {
@@ -87,7 +87,13 @@ static void backend_accept(struct conn *listener) {
   for (int i = 0; i < EVENTS; i++) {
     int fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0) return;
-    adopt(fd, ROLE_BACKEND)->version = listener->version;
+    struct conn *c = adopt(fd, ROLE_BACKEND);
+    c->version = listener->version;
+    if (!tls_server) continue;
+    c->ssl = SSL_new(tls_server);
+    if (!c->ssl || !SSL_set_fd(c->ssl, fd)) die(2, "TLS");
+    SSL_set_accept_state(c->ssl);
+    c->is_handshaking = 1;
   }
 }
 
@@ -144,6 +150,13 @@ int send_more(struct conn *c) {
 /* ---- receiving --------------------------------------------------------------------------------------- */
 
 static size_t feed(struct conn *c, const char *data, size_t length) {
+  if (c->is_asking) {
+    if (length < 4 || memcmp(data + length - 4, "\r\n\r\n", 4) != 0) return 0;
+    if (length < 12 || memcmp(data + 8, " 200", 4) != 0) return wrong("no tunnel", data, length);
+    c->is_asking = 0;
+    client_tunnelled(c);
+    return length;
+  }
   return c->version == HTTP2 ? http2_feed(c, data, length) : http1_feed(c, data, length);
 }
 
@@ -226,6 +239,16 @@ void tls_set_up(const char *alpn, int is_resuming) {
   if (is_resuming) SSL_CTX_sess_set_new_cb(tls, on_session);
 }
 
+/* The backend speaks TLS with the certificate and key of one PEM file. */
+void tls_serve(const char *pem_path) {
+  tls_server = SSL_CTX_new(TLS_server_method());
+  if (!tls_server || SSL_CTX_use_certificate_chain_file(tls_server, pem_path) != 1 ||
+      SSL_CTX_use_PrivateKey_file(tls_server, pem_path, SSL_FILETYPE_PEM) != 1)
+    die(1, pem_path);
+  SSL_CTX_set_read_ahead(tls_server, 1);
+  SSL_CTX_set_mode(tls_server, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+}
+
 void tls_begin(struct conn *c, const char *name, SSL_SESSION *session) {
   if (!tls) return;
   c->ssl = SSL_new(tls);
@@ -239,8 +262,13 @@ void tls_begin(struct conn *c, const char *name, SSL_SESSION *session) {
 }
 
 /* Answers 0 when it failed. */
-int tls_handshake(struct conn *c) {
+static int tls_handshake(struct conn *c) {
   int done = SSL_do_handshake(c->ssl);
+  if (done == 1 && c->role == ROLE_BACKEND) {
+    c->is_handshaking = 0;
+    want_out(c, 0);
+    return !SSL_has_pending(c->ssl) || read_some(c);
+  }
   if (done == 1) {
     const unsigned char *protocol;
     unsigned length;
@@ -267,7 +295,8 @@ static int serve(struct conn *c, uint32_t events) {
     return c->is_handshaking || send_more(c);
   }
   if (events & (EPOLLIN | EPOLLHUP | EPOLLERR) && !read_some(c)) return 0;
-  return c->generation != generation || send_more(c);
+  if (c->generation != generation) return 1;
+  return c->is_handshaking ? tls_handshake(c) : send_more(c); /* a tunnel may just have opened */
 }
 
 void turn(int timeout_ms) {

@@ -7,6 +7,9 @@
  *   latency     requests at a fixed rate, each timed from the moment it was due
  *   backend     only the backend
  *
+ * With `--connect PORT` the targets are forward proxies, and each connection begins with a CONNECT to its name and
+ * that port. With `--backend-tls PEM` the backend speaks TLS.
+ *
  * Life of a run: open, warm up, let everything in flight end, print "ready", wait for a line on stdin, run the
  * window, let everything in flight end, print one line of JSON, wait for a line on stdin, exit. So whoever
  * samples the proxy's CPU at "ready" and at the result covers exactly the work counted in the result.
@@ -35,7 +38,7 @@ uint64_t request_body_bytes, response_body_bytes, corrupt, checksum;
 char pattern[PERIOD];
 
 static char names[LIST_MAX][256];
-static int targets[LIST_MAX], target_count, sources = 1;
+static int targets[LIST_MAX], target_count, sources = 1, connect_port;
 static double seconds = 1, warmup = 0.3, rate = 1000;
 static struct conn *clients[FD_MAX];
 static SSL_SESSION *sessions[FD_MAX / 4];
@@ -113,6 +116,25 @@ void client_failed(struct conn *c) {
   if (!stopping || !is_short_lived()) client_open(index);
 }
 
+/* Asks a forward proxy for a tunnel to the backend under this connection's name. */
+static void client_ask(struct conn *c) {
+  char head[1024];
+  const char *name = names[c->index % (uint32_t)name_count];
+  int length = snprintf(head, sizeof head, "CONNECT %s:%d HTTP/1.1\r\nHost: %s:%d\r\n\r\n", name, connect_port, name,
+                        connect_port);
+  c->is_asking = 1;
+  queue(c, head, (size_t)length);
+  uint32_t generation = c->generation;
+  if (!send_more(c) && c->generation == generation) client_failed(c);
+}
+
+/* There is a way to the server: TLS first, where it is spoken. */
+void client_tunnelled(struct conn *c) {
+  SSL_SESSION *session = job == JOB_RESUMED ? sessions[c->index % (uint32_t)connections] : NULL;
+  if (is_tls) tls_begin(c, names[c->index % (uint32_t)name_count], session);
+  else client_connected(c);
+}
+
 static void client_open(uint32_t index) {
   int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), one = 1;
   if (fd < 0) die(2, "socket");
@@ -127,13 +149,12 @@ static void client_open(uint32_t index) {
   address.sin_port = htons((uint16_t)targets[index % (uint32_t)target_count]);
   if (connect(fd, (void *)&address, sizeof address) < 0 && errno != EINPROGRESS) die(2, "connect");
   struct conn *c = adopt(fd, ROLE_CLIENT);
-  uint32_t name = index % (uint32_t)name_count;
   c->version = (uint8_t)client_version;
   c->index = index;
   clients[index % (uint32_t)connections] = c;
   opening++;
-  if (is_tls) tls_begin(c, names[name], job == JOB_RESUMED ? sessions[index % (uint32_t)connections] : NULL);
-  else client_connected(c);
+  if (connect_port == 0) client_tunnelled(c);
+  else client_ask(c);
 }
 
 /* The transport is there: proves the connection with one request. */
@@ -341,6 +362,8 @@ static void parse_argument(const char *name, const char *value) {
   if (!strcmp(name, "--job")) parse_job(value);
   else if (!strcmp(name, "--version")) client_version = atoi(value) == 2 ? HTTP2 : HTTP1;
   else if (!strcmp(name, "--tls")) is_tls = atoi(value);
+  else if (!strcmp(name, "--connect")) connect_port = atoi(value);
+  else if (!strcmp(name, "--backend-tls")) tls_serve(value);
   else if (!strcmp(name, "--targets")) target_count = parse_ports(value, targets);
   else if (!strcmp(name, "--backends-http1")) parse_backends(value, HTTP1);
   else if (!strcmp(name, "--backends-http2")) parse_backends(value, HTTP2);

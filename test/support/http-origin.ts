@@ -29,6 +29,8 @@ import {
 } from 'node:http2';
 import { createServer as createHttps } from 'node:https';
 import type { AddressInfo, Server, Socket } from 'node:net';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import type { Issued } from './authority.ts';
 import { acceptWebSocket } from './websocket.ts';
 
@@ -244,14 +246,13 @@ async function echo(request: Request, response: Response, connection: number): P
   response.end(JSON.stringify(seen));
 }
 
+/** Ends without an error when the client has left. */
 async function sendPattern(response: Response, length: number): Promise<void> {
-  for (let at = 0; at < length; at += patternBytes) {
-    const isTaken = response.write(pattern.subarray(0, length - at));
-    if (!isTaken)
-      await Promise.race([once(response, 'drain'), once(response, 'close')]).catch(() => undefined);
-    if (response.destroyed) return;
-  }
-  response.end();
+  await pipeline(Readable.from(chunks(length)), response).catch(() => undefined);
+}
+
+function* chunks(length: number): Generator<Buffer> {
+  for (let at = 0; at < length; at += patternBytes) yield pattern.subarray(0, length - at);
 }
 
 function pairsOf(raw: readonly string[]): [string, string][] {
