@@ -68,12 +68,8 @@ export class DataPlane {
     this.#vitals = new WorkerVitals(this.#metrics, start.worker);
     const dropped = this.#metrics.counters('portcullis_log_lines_dropped_total').at();
     this.#output = new BatchingLogOutput(start.logPort, { onDropped: (count) => dropped.add(count) });
-    this.#connectionLog = new ConnectionLog(
-      this.#output,
-      start.logLevel,
-      undefined,
-      new AccessFilter(start.accessLog),
-    );
+    const accessFilter = new AccessFilter(start.accessLog);
+    this.#connectionLog = new ConnectionLog(this.#output, start.logLevel, undefined, accessFilter);
     this.#logger = createLogger({
       level: start.logLevel,
       output: this.#output,
@@ -94,7 +90,7 @@ export class DataPlane {
       http: start.http,
       ticketSecret: start.ticketSecret,
       pseudonym: start.pseudonym,
-      log: new RequestLog(this.#output, start.logLevel),
+      log: new RequestLog(this.#output, start.logLevel, undefined, accessFilter),
       logger: this.#logger,
       metrics: new HttpMetrics(this.#metrics),
       connectionMetrics,
