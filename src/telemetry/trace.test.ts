@@ -100,7 +100,7 @@ describe('SpanExporter', () => {
       endpoint,
       serviceVersion: '1',
       instance: 'i',
-      onDropped: assert.fail,
+      onDropped: (count) => assert.fail(`${count} dropped`),
     });
     exporter.add(span);
     await exporter.close();
