@@ -99,7 +99,13 @@ export class Http2Connection<S extends Http2Stream> implements FrameSink {
       this.abuse,
       memory.allocate,
     );
-    this.windows = new ReceiveWindows(limits.connectionWindowBytes, limits.streamWindowBytes, this.send.sink);
+    const { connectionWindowBytes, streamWindowBytes } = limits;
+    this.windows = new ReceiveWindows(
+      connectionWindowBytes,
+      streamWindowBytes,
+      this.send.sink,
+      !this.isServer,
+    );
     this.heads = new HeadDecoder(limits, memory.scratch);
     this.#reader = new FrameReader(this, memory.allocate, this.isServer);
     this.#block = new HeaderBlock(limits.headBytesMax, this.abuse, memory.allocate);

@@ -13,10 +13,17 @@ export class ReceiveWindows {
   readonly #sink: ByteSink;
   readonly #connectionHalf: number;
   readonly #streamHalf: number;
+  readonly #isShared: boolean;
   #window = windowBytesDefault;
   #creditBytes = 0;
 
-  constructor(connectionBytes: number, streamBytes: number, sink: ByteSink) {
+  /**
+   * `isShared`: the streams belong to different people, as those of an upstream connection do. What one of them does
+   * not take must not hold up the others, so the connection's window opens with what arrives; each stream's own window
+   * bounds what is held.
+   */
+  constructor(connectionBytes: number, streamBytes: number, sink: ByteSink, isShared: boolean) {
+    this.#isShared = isShared;
     this.#connectionHalf = connectionBytes >>> 1;
     this.#streamHalf = streamBytes >>> 1;
     this.#sink = sink;
@@ -39,6 +46,7 @@ export class ReceiveWindows {
     this.#window -= byteCount;
     if (this.#window < 0)
       throw new ConnectionError(errorCodes.flowControlError, 'more than the window of the connection');
+    if (this.#isShared) this.#give(byteCount);
   }
 
   /** The same for its stream; the caller looks whether its window broke. */
@@ -66,11 +74,16 @@ export class ReceiveWindows {
     stream.unconsumedBytes = 0;
   }
 
+  /** Credit for the connection, of what arrived and is done with. */
+  credit(byteCount: number): void {
+    if (!this.#isShared) this.#give(byteCount);
+  }
+
   /**
-   * Credit for the connection. Beside the half, it goes back as soon as it is half of what the peer has left:
+   * Beside the half, it goes back as soon as it is half of what the peer has left:
    * where streams that stall hold most of the window, the others live on little updates.
    */
-  credit(byteCount: number): void {
+  #give(byteCount: number): void {
     this.#creditBytes += byteCount;
     const credit = this.#creditBytes;
     if (credit === 0 || (credit < this.#connectionHalf && credit * 2 < this.#window)) return;
