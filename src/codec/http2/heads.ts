@@ -3,6 +3,8 @@
  * is decided here, once for both roles; the verdicts say how a message fails, and never end the connection.
  */
 import type { FieldList, RequestHead, ResponseHead } from '../http-message.ts';
+import { isAuthority } from '../http1/authority.ts';
+import { isMadeOf, targetKinds } from '../http1/characters.ts';
 
 /** How a message fails, by the reason it is refused for. */
 export type HeadFault = 'malformed' | 'ambiguous' | 'oversized' | 'target-oversized';
@@ -30,6 +32,7 @@ const connectionNames: ReadonlySet<string> = new Set([
 ]);
 
 const colonCode = 0x3a;
+const slashCode = 0x2f;
 
 export function requestFrom(fields: FieldList, targetBytesMax: number): DecodedRequest {
   const reader = new RequestReader();
@@ -99,7 +102,8 @@ class RequestReader {
         return this.#once(8);
       case ':protocol':
         this.protocol = value.toLowerCase();
-        return this.#once(16) && isToken(value);
+        // As over HTTP/1: nobody talks a backend into a protocol that its requests are not judged by.
+        return this.#once(16) && isToken(value) && this.protocol !== 'h2c';
       default:
         return false;
     }
@@ -192,14 +196,9 @@ function lengthFrom(value: string): number {
   return /^\d{1,15}$/.test(value) ? Number(value) : -1;
 }
 
-/** `host` or `[IPv6]`, with or without a port; no user information (§8.3.1), and nothing that could hide another name. */
-function isAuthority(text: string): boolean {
-  return /^(?:[A-Za-z0-9\-._~!$&'()*+;=%]+|\[[0-9A-Fa-f:.]+\])(?::\d{0,5})?$/.test(text);
-}
-
-/** Printable, begins with a slash, and holds no fragment. */
+/** Begins with a slash, and holds what HTTP/1 can carry: a request is refused here rather than when it goes on. */
 function isOriginForm(path: string): boolean {
-  return /^\/[!"$-~\x80-\xff]*$/.test(path);
+  return path.charCodeAt(0) === slashCode && isMadeOf(targetKinds, path);
 }
 
 function isToken(text: string): boolean {
