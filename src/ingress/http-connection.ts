@@ -13,6 +13,7 @@ import { Exchange } from '../http/exchange.ts';
 import type { DownstreamFacts, ExchangeContext, UpstreamSource } from '../http/exchange-context.ts';
 import type { FilterList } from '../http/filter-list.ts';
 import { ForwardingFilter, isLoop, realClient } from '../http/forwarded.ts';
+import { spendForward } from '../http/max-forwards.ts';
 import { Http1ServerSession } from '../http/http1-server-session.ts';
 import { Http2ServerSession } from '../http/http2-server-session.ts';
 import type { DownstreamStream, ServerSession, ServerSessionObserver } from '../http/stream.ts';
@@ -104,6 +105,8 @@ export class HttpConnection
   // --- the session's calls ---
 
   onRequest(stream: DownstreamStream, head: RequestHead, isEnd: boolean): void {
+    // A target says what it likes; backends are told what the connection is.
+    head.scheme = this.#handshake === null ? 'http' : 'https';
     const exchange = new Exchange(this, this, stream, head, isEnd);
     const listener = this.#currentListener();
     if (listener.settings.redirectHttps && this.#handshake === null) {
@@ -119,6 +122,8 @@ export class HttpConnection
     const { routes, filters, pseudonym } = this.#services;
     const { fields } = exchange.head;
     if (isLoop(fields, pseudonym)) return exchange.answer(errorAnswer('loop-detected'));
+    const final = spendForward(exchange.head);
+    if (final !== null) return exchange.answer(final);
     const trusted = listener.trustedProxies;
     const hasTrusted = listener.settings.trustedProxies.length > 0;
     if (hasTrusted) {

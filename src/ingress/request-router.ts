@@ -3,7 +3,8 @@
  *
  * A TLS connection was let in under the rules of one hostname. A request on it may name another (browsers reuse a
  * connection when the certificate covers both), and is served when that host's rules would have let the same
- * handshake in; otherwise the client is told to open a connection of its own (421, RFC 9110 §15.5.20).
+ * handshake in; otherwise the client is told to open a connection of its own (421, RFC 9110 §15.5.20). The rules are
+ * those of now: a connection let in under ones that have changed since is told the same.
  */
 import { normaliseHostname } from '../core/hostname.ts';
 import type { Reason } from '../core/reason.ts';
@@ -11,9 +12,8 @@ import type { RouteTlsSettings } from '../model/http-settings.ts';
 import { matchPath, type RouteGroup } from '../model/route-group.ts';
 import type { ListenerSnapshot, Route } from '../model/snapshot.ts';
 
-/** What the handshake settled: the host it named and that host's rules. Null on plain connections. */
+/** What the handshake settled: the rules it was let in under. Null on plain connections. */
 export interface HandshakeFacts {
-  readonly serverName: string;
   readonly tls: RouteTlsSettings;
 }
 
@@ -25,8 +25,9 @@ export function chooseGroup(
 ): RouteGroup | Reason {
   const group = host === undefined ? undefined : listener.routes.get(host);
   if (group === undefined) return 'no-route';
-  if (handshake === null || host === handshake.serverName) {
-    return group.mode === 'l7' ? group : 'misdirected';
+  if (handshake === null) {
+    // Plain connections show no certificate, whatever the listener takes beside them.
+    return group.mode === 'l7' && group.tls?.clientAuth !== 'require' ? group : 'misdirected';
   }
   return group.tls !== null && hasSamePolicy(group.tls, handshake.tls) ? group : 'misdirected';
 }

@@ -44,10 +44,8 @@ export class TlsEntry implements ConnectionOwner, TlsObserver {
   }
 
   onSecure(channel: Channel, facts: TlsFacts): void {
-    const serverName = this.#connection.serverName!;
     this.#services.onHandshake(facts.isResumed ? 'resumed' : 'full');
     new HttpConnection(this.#gate, this.#services, this.#connection, {
-      serverName,
       tls: this.#tls,
     }).start(channel, facts.alpn ?? 'http/1.1', null);
   }
