@@ -18,6 +18,9 @@ export const continueWaitMs = 1000;
 /** How long the end of a request is waited for, and the leaving of the answer, before its stream is looked at again. */
 export const lingerMs = 5000;
 
+/** Interim responses that are passed on for one request: more of them than any server has steps to tell of. */
+export const interimMax = 64;
+
 /**
  * Sessions watch the pace of their own peers. An exchange looks no closer than this many times `bodyIdleTimeoutMs`:
  * should a session fail to, nothing is held for ever.

@@ -56,6 +56,8 @@ export abstract class ExchangeState extends ExchangeRecord {
   /** A stream without an end in sight (server-sent events, gRPC): silence is no fault. */
   protected isStreamed: boolean;
   protected isContinueSent = false;
+  /** Interim responses of the backend so far. */
+  protected interimCount = 0;
   protected continueDueMs = Infinity;
   protected callDueMs = Infinity;
   protected progressMs: number;

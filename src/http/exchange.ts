@@ -18,6 +18,7 @@ import type { DownstreamFacts, ExchangeContext, SessionWaiter } from './exchange
 import { ExchangeRequest } from './exchange-request.ts';
 import {
   downstreamReason,
+  interimMax,
   isIdempotent,
   isStreamed,
   patienceMs,
@@ -157,6 +158,9 @@ export class Exchange
     if (stream !== this.upstream || this.phase !== 'sent') return;
     try {
       this.hasUpstreamSpoken = true;
+      if (++this.interimCount > interimMax) {
+        return this.#fail('upstream-malformed', 'more interim responses than are passed on');
+      }
       if (head.status === 100) return this.sendContinue();
       stripResponseHop(head.fields);
       this.downstream.sendInformational(head);

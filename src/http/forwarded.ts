@@ -106,6 +106,7 @@ export class ForwardingFilter implements Filter {
     const { fields } = head;
     const { exchange } = context;
     const found = scan(fields);
+    if (found > 0) dropAliases(fields);
     const realIp = sameIp(exchange.clientIp, this.#clientIp) ? this.#client : exchange.client;
     if (found === 0) {
       // The common case: the request says none of it, and everything goes to the end.
@@ -131,6 +132,7 @@ export class ForwardingFilter implements Filter {
   /** What anybody else said is worth nothing, and must not reach a backend that believes us. */
   #replace(fields: FieldList, head: RequestHead, realIp: string, id: string): void {
     for (const name of spoofable) removeField(fields, name);
+    removeField(fields, 'forwarded');
     setField(fields, 'x-forwarded-for', this.#client);
     setField(fields, 'x-forwarded-proto', head.scheme);
     setField(fields, 'x-forwarded-host', head.authority);
@@ -145,9 +147,8 @@ export class ForwardingFilter implements Filter {
   }
 }
 
-/** Beside those that are set anyway, what backends take for the word of a proxy. */
+/** Beside those that are set anyway, what backends take for the word of a proxy: on the client, or on the path. */
 const spoofable: readonly string[] = [
-  'forwarded',
   'x-forwarded-port',
   'x-forwarded-prefix',
   'x-forwarded-server',
@@ -155,8 +156,13 @@ const spoofable: readonly string[] = [
   'x-forwarded-by',
   'x-forwarded',
   'x-client-ip',
+  'x-cluster-client-ip',
   'x-original-forwarded-for',
+  'x-original-host',
+  'x-original-url',
+  'x-rewrite-url',
 ];
+const spoofableNames: ReadonlySet<string> = new Set([...spoofable, 'x-real-ip', 'x-request-id']);
 
 /** How many fields there are that `ForwardingFilter` would have to look at. Lengths first, as in request-traits.ts. */
 function scan(fields: FieldList): number {
@@ -168,22 +174,34 @@ function scan(fields: FieldList): number {
         if (name === 'via') count++;
         break;
       case 9:
-        if (name === 'forwarded' || name === 'x-real-ip') count++;
+        if (name === 'forwarded' || (name.charCodeAt(0) === letterX && isForwardingName(name))) count++;
         break;
       default:
-        if (name.charCodeAt(0) === 0x78 && name.charCodeAt(1) === 0x2d && isForwardingName(name)) count++;
+        if (name.charCodeAt(0) === letterX && isForwardingName(name)) count++;
     }
   }
   return count;
 }
 
+const letterX = 0x78;
+
+/** Gateway interfaces (CGI, WSGI, Rack) make one variable of `x-real-ip` and `x_real_ip`: so these are one to us. */
 function isForwardingName(name: string): boolean {
-  return (
-    name.startsWith('x-forwarded') ||
-    name === 'x-request-id' ||
-    name === 'x-client-ip' ||
-    name === 'x-original-forwarded-for'
-  );
+  const dashed = name.includes('_') ? name.replaceAll('_', '-') : name;
+  return dashed.startsWith('x-forwarded') || spoofableNames.has(dashed);
+}
+
+/** Whoever sent them: no proxy writes these names so. */
+function dropAliases(fields: FieldList): void {
+  let kept = 0;
+  for (let at = 0; at < fields.length; at += 2) {
+    const name = fields[at]!;
+    if (name.charCodeAt(0) === letterX && name.includes('_') && isForwardingName(name)) continue;
+    fields[kept] = name;
+    fields[kept + 1] = fields[at + 1]!;
+    kept += 2;
+  }
+  fields.length = kept;
 }
 
 function setDefault(fields: FieldList, name: string, value: string): void {

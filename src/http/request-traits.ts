@@ -76,7 +76,8 @@ export function stripResponseHop(fields: FieldList): void {
 export function stripTrailers(fields: FieldList): void {
   let kept = 0;
   for (let at = 0; at < fields.length; at += 2) {
-    if (notInTrailers.has(fields[at]!)) continue;
+    const name = fields[at]!;
+    if (notInTrailers.has(name) || name.startsWith('x-forwarded')) continue;
     fields[kept] = fields[at]!;
     fields[kept + 1] = fields[at + 1]!;
     kept += 2;
@@ -109,10 +110,8 @@ const notInTrailers: ReadonlySet<string> = new Set([
   'transfer-encoding',
   'upgrade',
   'via',
-  'x-forwarded-for',
-  'x-forwarded-host',
-  'x-forwarded-proto',
   'x-real-ip',
+  'x-request-id',
 ]);
 
 /** Credentials for a proxy end at the proxy (RFC 9110 §11.7); the framing names are gone already, but for a filter's. */

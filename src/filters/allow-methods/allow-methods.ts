@@ -1,7 +1,10 @@
-/** Refuses a method that is not among those listed (405 with `Allow`, RFC 9110 §15.5.6). */
+/**
+ * Refuses a method that is not among those listed (405 with `Allow`, RFC 9110 §15.5.6), and a request that asks the
+ * backend by a field to take it for one.
+ */
 import { sharedFilter } from '../../http/filter-list.ts';
 import type { Filter, FilterAnswer, FilterContext, FilterFactory, FilterVerdict } from '../../http/filter.ts';
-import type { RequestHead } from '../../http/message.ts';
+import type { FieldList, RequestHead } from '../../http/message.ts';
 
 export interface AllowMethodsSettings {
   readonly ruleId: string;
@@ -30,8 +33,23 @@ class AllowMethods implements Filter {
   }
 
   onRequestHead(context: FilterContext, head: RequestHead): FilterVerdict {
-    if (this.#methods.includes(head.method)) return 'continue';
+    if (this.#methods.includes(head.method) && this.#isOverrideAllowed(head.fields)) return 'continue';
     context.answer(this.#answer);
     return 'pause';
   }
+
+  #isOverrideAllowed(fields: FieldList): boolean {
+    for (let at = 0; at < fields.length; at += 2) {
+      if (!fields[at]!.startsWith('x') || !overrideNames.has(fields[at]!.replaceAll('_', '-'))) continue;
+      // Frameworks take it in any case.
+      if (!this.#methods.includes(fields[at + 1]!.toUpperCase())) return false;
+    }
+    return true;
+  }
 }
+
+const overrideNames: ReadonlySet<string> = new Set([
+  'x-http-method',
+  'x-http-method-override',
+  'x-method-override',
+]);

@@ -36,13 +36,17 @@ export function headerRules(settings: HeaderRulesSettings): FilterFactory | null
 class RequestRules implements Filter {
   readonly ruleId: string;
   readonly #rules: HeaderRules;
+  /** What the rules settle: the client does not get to say it under another spelling. */
+  readonly #settled: ReadonlySet<string>;
 
   constructor(ruleId: string, rules: HeaderRules) {
     this.ruleId = ruleId;
     this.#rules = rules;
+    this.#settled = new Set([...rules.remove, ...rules.set.map(([name]) => name)]);
   }
 
   onRequestHead(_context: FilterContext, head: RequestHead): FilterVerdict {
+    dropAliases(head.fields, this.#settled);
     applyRules(head.fields, this.#rules);
     return 'continue';
   }
@@ -81,6 +85,17 @@ function applyRules(fields: FieldList, { remove, set, add }: HeaderRules): void 
   for (const name of remove) removeField(fields, name);
   for (const [name, value] of set) setField(fields, name, value);
   for (const [name, value] of add) fields.push(name, value);
+}
+
+/**
+ * Gateway interfaces (CGI, WSGI, Rack) make one variable of `x-user` and `x_user`, so that a name which a rule sets
+ * or removes is taken out in that spelling, too.
+ */
+function dropAliases(fields: FieldList, settled: ReadonlySet<string>): void {
+  for (let at = fields.length - 2; at >= 0; at -= 2) {
+    const name = fields[at]!;
+    if (name.includes('_') && settled.has(name.replaceAll('_', '-'))) fields.splice(at, 2);
+  }
 }
 
 function isEmpty({ remove, set, add }: HeaderRules): boolean {
