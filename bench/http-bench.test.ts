@@ -15,7 +15,7 @@ import { HttpLoad, type HttpJob } from './http-load.ts';
 import { HTTP_PEERS, startHttpPeer, type HttpSetup } from './http-peers.ts';
 import { compileGenerator } from './load.ts';
 import { allowedCores, isInstalled } from './machine.ts';
-import type { PeerName } from './peers.ts';
+import type { PeerName, RunningPeer } from './peers.ts';
 import { Processes } from './processes.ts';
 
 test('an HTTP/2 server reads the first canned block and those that refer to it', async () => {
@@ -53,6 +53,7 @@ describe('a tiny HTTP bench', { skip: missing }, () => {
   const [first, second = first] = allowedCores() as [number, number?];
   const cores = { proxy: first, load: second, backend: second };
   const killAll = (): void => processes.killAllNow();
+  const running = new Map<string, RunningPeer>();
   let load: HttpLoad;
 
   before(async () => {
@@ -93,26 +94,28 @@ describe('a tiny HTTP bench', { skip: missing }, () => {
       const result = await load.run(load.directTarget(job.backendVersion), job);
       assert.equal(result.failures, 0);
     });
-    for (const name of ['haproxy'] as const) {
+    for (const name of ['portcullis', 'haproxy'] as const) {
       test(`${what} through ${name}`, { skip: lacks(name) }, () => through(name, job));
     }
   }
 
   async function through(name: PeerName, job: HttpJob): Promise<void> {
-    const peer = HTTP_PEERS.find((each) => each.name === name)!;
     const { tls, version: clientVersion, backendVersion } = job;
     const backendPort = load.backendPorts[backendVersion];
-    const setup: HttpSetup = { tls, clientVersion, backendVersion, backendPort };
-    const proxy = await startHttpPeer(peer, setup, {
-      directory,
-      core: cores.proxy,
-      backendPorts: [],
-      processes,
-    });
+    const proxy = await proxyOf(name, { tls, clientVersion, backendVersion, backendPort });
     const result = await load.run(proxy.target, job);
     assert.equal(result.failures, 0);
     assert.ok(result.proxyCpuNs > 0, 'the proxy had no part in it');
-    await proxy.stop();
+  }
+
+  /** One of each kind serves all jobs. */
+  async function proxyOf(name: PeerName, setup: HttpSetup): Promise<RunningPeer> {
+    const key = JSON.stringify([name, setup]);
+    const peer = HTTP_PEERS.find((each) => each.name === name)!;
+    const place = { directory, core: cores.proxy, backendPorts: [], processes };
+    const proxy = running.get(key) ?? (await startHttpPeer(peer, setup, place));
+    running.set(key, proxy);
+    return proxy;
   }
 
   test('all names of the bench take turns', () => {

@@ -58,17 +58,11 @@ const POOLED_MAX = 512;
 export async function startHttpPeer(peer: Peer, setup: HttpSetup, place: PeerPlace): Promise<RunningPeer> {
   const port = await freePort();
   const base = join(place.directory, `${peer.label.replace(/[ :]/g, '-')}-${port}`);
-  const launch = await launches[peer.name](peer, setup, port, base, place);
+  const launch = launches[peer.name](peer, setup, port, base, place);
   return startLaunched(peer, launch, port, base, place);
 }
 
-type LaunchHttp = (
-  peer: Peer,
-  setup: HttpSetup,
-  port: number,
-  base: string,
-  place: PeerPlace,
-) => Launch | Promise<Launch>;
+type LaunchHttp = (peer: Peer, setup: HttpSetup, port: number, base: string, place: PeerPlace) => Launch;
 
 const launches: Record<PeerName, LaunchHttp> = {
   portcullis: launchPortcullis,
@@ -78,25 +72,25 @@ const launches: Record<PeerName, LaunchHttp> = {
   'node-http2': launchNodeHttp2,
 };
 
-async function launchPortcullis(
+function launchPortcullis(
   _peer: Peer,
   setup: HttpSetup,
   port: number,
   base: string,
   place: PeerPlace,
-): Promise<Launch> {
-  writeFileSync(`${base}.toml`, portcullisHttpConfig(setup, port, await freePort(), place));
+): Launch {
+  writeFileSync(`${base}.toml`, portcullisHttpConfig(setup, port, place));
   return portcullisCommand(`${base}.toml`);
 }
 
-function portcullisHttpConfig(setup: HttpSetup, port: number, metricsPort: number, place: PeerPlace): string {
+function portcullisHttpConfig(setup: HttpSetup, port: number, place: PeerPlace): string {
   const { logLevel = 'info', hasMetrics = true, routeLines = [] } = setup.portcullis ?? {};
   const { cert, key } = setup.tls ? certificate(place.directory) : { cert: '', key: '' };
   const lines = [
     ...['[server]', 'workers = 1'],
     ...['[log]', `level = "${logLevel}"`, 'format = "json"'],
     ...['[firewall]', `blocked_cidrs = [${BLOCKED_CIDRS.map((cidr) => `"${cidr}"`).join(', ')}]`],
-    ...(hasMetrics ? ['[metrics]', `addr = "127.0.0.1:${metricsPort}"`] : []),
+    ...(hasMetrics ? ['[metrics]', `addr = "127.0.0.2:${port}"`] : []),
     ...['[[listeners]]', `addr = "127.0.0.1:${port}"`, `protocol = "${setup.tls ? 'tls' : 'http'}"`],
   ];
   for (const hostname of HOSTNAMES) {

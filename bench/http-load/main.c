@@ -130,9 +130,12 @@ static void client_ask(struct conn *c) {
 
 /* There is a way to the server: TLS first, where it is spoken. */
 void client_tunnelled(struct conn *c) {
-  SSL_SESSION *session = job == JOB_RESUMED ? sessions[c->index % (uint32_t)connections] : NULL;
+  SSL_SESSION *kept = job == JOB_RESUMED ? sessions[c->index % (uint32_t)connections] : NULL;
+  /* OpenSSL lets a TLS 1.3 session be used once; a server need not send a new one when it resumes. */
+  SSL_SESSION *session = kept ? SSL_SESSION_dup(kept) : NULL;
   if (is_tls) tls_begin(c, names[c->index % (uint32_t)name_count], session);
   else client_connected(c);
+  SSL_SESSION_free(session);
 }
 
 static void client_open(uint32_t index) {
@@ -165,7 +168,7 @@ void client_connected(struct conn *c) {
   if (!send_more(c) && c->generation == generation) client_failed(c);
 }
 
-/* For the next connection in the same place: OpenSSL lets a TLS 1.3 session be used once. */
+/* For the next connections in the same place. */
 void keep_session(struct conn *c, SSL_SESSION *session) {
   uint32_t place = c->index % (uint32_t)connections;
   SSL_SESSION_free(sessions[place]);
