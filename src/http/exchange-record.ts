@@ -4,6 +4,7 @@ import type { Reason } from '../core/reason.ts';
 import { TimerEntry } from '../core/timer-wheel.ts';
 import type { RequestHead } from '../codec/http-message.ts';
 import type { RequestSummary } from '../telemetry/request-log.ts';
+import type { TraceContext } from '../telemetry/trace-context.ts';
 import type { DownstreamFacts } from './exchange-context.ts';
 import { readTraits, type RequestTraits } from './request-traits.ts';
 import type { HttpVersion } from './stream.ts';
@@ -15,6 +16,8 @@ export abstract class ExchangeRecord extends TimerEntry implements RequestSummar
   client: string;
   clientIp: IpAddress;
   routeId: string | null = null;
+  /** Set by the owner where requests are traced. */
+  trace: TraceContext | null = null;
   readonly listener: string;
   readonly serverName: string | null;
   readonly method: string;

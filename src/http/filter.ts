@@ -8,6 +8,7 @@ import type { HostBytes } from '../core/bytes.ts';
 import type { FieldList, RequestHead, ResponseHead } from '../codec/http-message.ts';
 import type { IpAddress } from '../core/ip.ts';
 import type { Reason } from '../core/reason.ts';
+import type { TraceContext } from '../telemetry/trace-context.ts';
 
 /**
  * `continue`: go on with the next filter. `pause`: hold this direction here until `context.resume()`; what
@@ -67,4 +68,6 @@ export interface ExchangeFacts {
   readonly listener: string;
   readonly serverName: string | null;
   readonly routeId: string | null;
+  /** Null where nothing is traced. */
+  readonly trace: TraceContext | null;
 }

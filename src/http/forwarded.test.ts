@@ -33,6 +33,7 @@ function forward(
     listener: '',
     serverName: null,
     routeId: null,
+    trace: null,
   };
   filter.onRequestHead({ exchange } as unknown as FilterContext, head);
   return head;

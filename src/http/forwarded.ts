@@ -15,6 +15,7 @@ import {
 } from '../codec/http-message.ts';
 import type { CidrTable } from '../model/cidr-table.ts';
 import type { Filter, FilterContext, FilterVerdict } from './filter.ts';
+import { writeTrace } from './request-tracing.ts';
 import type { HttpVersion } from './stream.ts';
 
 /** Peers whose X-Forwarded fields are believed. */
@@ -116,6 +117,7 @@ export class ForwardingFilter implements Filter {
     } else if (this.#isTrusted) this.#append(fields, head, realIp, exchange.id);
     else this.#replace(fields, head, realIp, exchange.id);
     if (this.#sendsForwarded) this.#addForwarded(fields, head);
+    if (exchange.trace !== null) writeTrace(fields, exchange.trace);
     return 'continue';
   }
 

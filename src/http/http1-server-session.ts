@@ -9,7 +9,7 @@ import type { HostBytes } from '../core/bytes.ts';
 import { assert, ProtocolError } from '../core/errors.ts';
 import type { Reason } from '../core/reason.ts';
 import { HeadWriter } from '../codec/http1/head-writer.ts';
-import type { Http1Request } from '../codec/http1/request-head.ts';
+import { NotHttpError, type Http1Request } from '../codec/http1/request-head.ts';
 import { RequestParser, type RequestEvents } from '../codec/http1/request-parser.ts';
 import type { FieldList } from '../codec/http-message.ts';
 import type { HttpSettings } from '../model/http-settings.ts';
@@ -326,7 +326,11 @@ export class Http1ServerSession
     } catch (error) {
       this.#isFeeding = false;
       if (!(error instanceof ProtocolError)) throw error;
-      return this.#refuse(refusalReason(error.code), error.message);
+      const reason = refusalReason(error.code);
+      // An answer in HTTP/1 would be noise to a client that never spoke it (RFC 9113 §3.4).
+      if (error instanceof NotHttpError && this.#requestCount === 0)
+        return this.#cut(reason, error.message, false);
+      return this.#refuse(reason, error.message);
     }
     this.#isFeeding = false;
     if (this.#phase === 'open' && at < bytes.length) this.#readAhead.append(bytes, at);

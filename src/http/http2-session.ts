@@ -314,7 +314,8 @@ export abstract class Http2Session<S extends SessionStream>
     if (ending !== undefined) this.#ending = ending;
     this.connection.isReading = false;
     this.phase = 'closing';
-    this.#write();
+    // Also behind what the channel still holds: nothing follows it, and it says why.
+    this.#writeGathered();
     this.channel.halfClose();
     this.network.timers.arm(this.#timer, this.network.nowMs + lingerMs);
     this.touch();
@@ -392,10 +393,14 @@ export abstract class Http2Session<S extends SessionStream>
 
   /** Writes what was gathered. Nothing is while the channel holds earlier output. */
   #write(): void {
+    if (!this.connection.send.isBlocked) this.#writeGathered();
+  }
+
+  #writeGathered(): void {
     const { send } = this.connection;
     const { sink } = send;
     const { length } = sink;
-    if (length === 0 || send.isBlocked || this.phase === 'closed') return;
+    if (length === 0 || this.phase === 'closed') return;
     let isTaken: boolean;
     if (length <= textBytesMax) {
       isTaken = this.channel.writeLatin1(sink.bytes.latin1Slice(0, length));

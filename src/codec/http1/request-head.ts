@@ -27,6 +27,13 @@ export interface Http1Request {
   readonly webSocketKey: string | null;
 }
 
+/** The line is that of another protocol, or of a broken preface of HTTP/2: whoever sent it reads no HTTP/1. */
+export class NotHttpError extends ProtocolError {
+  constructor(message: string) {
+    super(codecCodes.requestMalformed, message);
+  }
+}
+
 /** What the first line says. */
 export interface RequestLine {
   readonly method: string;
@@ -44,7 +51,7 @@ export function parseRequestLine(section: Section, end: number, targetBytesMax: 
   const targetEnd = end - ' HTTP/1.1'.length;
   // The version has a fixed length: what is wrong with the line is told by where the next space stands.
   const nextSpace = text.indexOf(' ', methodEnd + 1);
-  if (nextSpace === -1 || nextSpace >= end) throw malformed('downstream', 'a request line without a version');
+  if (nextSpace === -1 || nextSpace >= end) throw new NotHttpError('a request line without a version');
   if (nextSpace - methodEnd - 1 > targetBytesMax) throw targetOversized();
   const isTarget = isMadeOfBytes(targetKinds, bytes, offset + methodEnd + 1, offset + nextSpace);
   if (!isTarget || nextSpace === methodEnd + 1) {
@@ -190,5 +197,5 @@ function versionFault(version: string): ProtocolError {
   if (/^HTTP\/[0-9](?:\.[0-9])?$/.test(version)) {
     return new ProtocolError(codecCodes.versionRefused, 'a version of HTTP that is not served');
   }
-  return malformed('downstream', 'a request line that does not end in a version of HTTP');
+  return new NotHttpError('a request line that does not end in a version of HTTP');
 }

@@ -469,6 +469,8 @@ export class Http2Connection<S extends Http2Stream> implements FrameSink {
     if (stream === undefined) {
       if (this.streams.isIdle(streamId))
         throw new ConnectionError(errorCodes.protocolError, 'WINDOW_UPDATE on an idle stream');
+      // An honest update may come late; one of nothing is wrong at any time (§6.9).
+      if (increment === 0) this.refuseStream(streamId, errorCodes.protocolError);
       return;
     }
     if (increment === 0) {
