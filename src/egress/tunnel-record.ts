@@ -28,6 +28,7 @@ export class TunnelRecord implements RequestSummary {
   readonly protocol = null;
   readonly isRetried = false;
   readonly userAgent: string | undefined;
+  readonly trace = null;
   readonly #startMs: number;
 
   constructor(facts: TunnelFacts, target: Target, verdict: Verdict, upstreamName: string | null) {
@@ -57,5 +58,4 @@ export interface TunnelFacts {
   readonly listener: string;
   readonly version: string;
   readonly userAgent: string | undefined;
-  readonly startMs: number;
 }

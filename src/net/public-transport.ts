@@ -119,7 +119,10 @@ class SocketChannel implements Channel {
   reset(): void {
     if (this.isClosed) return;
     this.isClosed = true;
-    this.#socket.resetAndDestroy();
+    const { writableEnded, writableFinished } = this.#socket;
+    // libuv refuses a reset while a shutdown is under way, and Node.js then leaves the handle open for ever.
+    if (writableEnded && !writableFinished) this.#socket.destroy();
+    else this.#socket.resetAndDestroy();
   }
 
   #drained(): void {

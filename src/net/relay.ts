@@ -57,7 +57,8 @@ export class Relay extends TimerEntry implements ChannelSink {
     this.#network.timers.arm(this, this.#network.nowMs + this.#idleTimeoutMs);
     this.bytesIn = opening.length;
     if (preface !== null) this.#upstream.write(preface);
-    const isTaken = this.#upstream.write(opening);
+    // A client that waits for the other side to speak first has said nothing yet.
+    const isTaken = opening.length === 0 || this.#upstream.write(opening);
     this.#upstream.resume();
     if (isDownstreamEnded) this.onEnd(this.#downstream);
     else if (isTaken) this.#downstream.resume();

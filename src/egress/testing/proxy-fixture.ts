@@ -38,11 +38,27 @@ export interface FixtureOptions {
   readonly helloTimeoutMs?: number;
 }
 
+/** What a log takes of a request. */
+type ToldRequest = Pick<
+  RequestSummary,
+  | 'id'
+  | 'routeId'
+  | 'method'
+  | 'host'
+  | 'path'
+  | 'status'
+  | 'reason'
+  | 'ruleId'
+  | 'detail'
+  | 'bytesIn'
+  | 'bytesOut'
+>;
+
 const listenerName = '127.0.0.1:0';
 
 export class ProxyFixture implements AsyncDisposable {
   readonly judged: Judgement[] = [];
-  readonly requests: { readonly record: RequestSummary; readonly action: EgressAction | null }[] = [];
+  readonly requests: { readonly record: ToldRequest; readonly action: EgressAction | null }[] = [];
   readonly connections: ConnectionSummary[] = [];
   readonly faults: string[] = [];
   readonly egress: Egress;
@@ -93,7 +109,9 @@ export class ProxyFixture implements AsyncDisposable {
       pseudonym: 'portcullis-test',
       onJudged: (judgement: Judgement) => void this.judged.push(judgement),
       onRequestEnd: (record: RequestSummary, action: EgressAction | null) => {
-        this.requests.push({ record: { ...record }, action });
+        const { id, routeId, method, host, path, status, reason, ruleId, detail, bytesIn, bytesOut } = record;
+        const told = { id, routeId, method, host, path, status, reason, ruleId, detail, bytesIn, bytesOut };
+        this.requests.push({ record: told, action });
         this.#wake();
       },
       onRefusal() {},
@@ -127,7 +145,10 @@ export class ProxyFixture implements AsyncDisposable {
     this.#acceptor?.close();
     this.gate.abortAll('drained');
     this.pool.drain();
-    await new Promise((resolve) => setImmediate(resolve));
+    // Upstream sessions say goodbye before they close, and time has to pass for those that are not answered.
+    for (let turn = 0; turn < 300 && this.pool.counts().connections > 0; turn++) {
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
     this.#resolver.close();
     this.#network.close();
   }
