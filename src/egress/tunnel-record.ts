@@ -58,4 +58,5 @@ export interface TunnelFacts {
   readonly listener: string;
   readonly version: string;
   readonly userAgent: string | undefined;
+  readonly startMs: number;
 }

@@ -88,7 +88,7 @@ describe('ForwardingFilter', () => {
       pseudonym: 'p',
       clientIp: parseIp('192.0.2.1')!,
     });
-    const exchange = { id: 'i', client: '192.0.2.1', clientIp: parseIp('192.0.2.1')! };
+    const exchange = { id: 'i', client: '192.0.2.1', clientIp: parseIp('192.0.2.1')!, trace: null };
     filter.onRequestHead({ exchange } as unknown as FilterContext, head);
     assert.equal(getField(head.fields, 'forwarded'), 'for=192.0.2.1;host="app.example.com:8443";proto=https');
   });

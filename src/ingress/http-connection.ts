@@ -108,6 +108,8 @@ export class HttpConnection
     // A target says what it likes; backends are told what the connection is.
     head.scheme = this.#handshake === null ? 'http' : 'https';
     const exchange = new Exchange(this, this, stream, head, isEnd);
+    const { tracing } = this.#services;
+    if (tracing !== null) exchange.trace = tracing.begin(head.fields);
     const listener = this.#currentListener();
     if (listener.settings.redirectHttps && this.#handshake === null) {
       return exchange.answer(redirectToHttps(head, this.#gate.snapshot, this.listener));
@@ -180,6 +182,7 @@ export class HttpConnection
     this.#bytesIn += record.bytesIn;
     this.#bytesOut += record.bytesOut;
     this.#services.onRequestEnd(record);
+    this.#services.tracing?.end(record, this.#handshake === null ? 'http' : 'https');
   }
 
   /** As the current version has it; a listener that is gone serves its connections to their end as it was. */

@@ -2,6 +2,7 @@
 import type { Reason } from '../core/reason.ts';
 import type { DownstreamFacts } from '../http/exchange-context.ts';
 import type { FlushQueue } from '../http/flush-queue.ts';
+import type { RequestTracing } from '../http/request-tracing.ts';
 import type { HttpVersion } from '../http/stream.ts';
 import type { UpstreamPool } from '../http/upstream-pool.ts';
 import type { TlsFiles } from '../net/tls-files.ts';
@@ -19,6 +20,8 @@ export interface HttpServices {
   readonly filters: RouteFilters;
   /** Names this process in `Via` and `Proxy-Status`. */
   readonly pseudonym: string;
+  /** Null where nothing is traced. */
+  readonly tracing: RequestTracing | null;
   /** A handshake with a client ended: as which kind, or why not. */
   onHandshake(result: 'full' | 'resumed' | Reason): void;
   /** A request is over. */

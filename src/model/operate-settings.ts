@@ -26,6 +26,7 @@ export const accessFields = [
   'upstream_protocol',
   'retried',
   'user_agent',
+  'trace_id',
   'rule',
   'detail',
 ] as const;

@@ -82,6 +82,7 @@ export class DataPlane {
       geoip: start.geoip,
     });
     const connectionMetrics = new ConnectionMetrics(this.#metrics);
+    const spans = this.#metrics.counters('portcullis_spans_dropped_total').at();
     this.#http = new HttpPlane({
       worker: start.worker,
       requestRates: start.requestRates,
@@ -92,6 +93,9 @@ export class DataPlane {
       pseudonym: start.pseudonym,
       log: new RequestLog(this.#output, start.logLevel, undefined, accessFilter),
       logger: this.#logger,
+      tracing: start.tracing,
+      programVersion: start.programVersion,
+      onSpansDropped: (count) => spans.add(count),
       metrics: new HttpMetrics(this.#metrics),
       connectionMetrics,
     });
@@ -218,7 +222,7 @@ export class DataPlane {
     this.#gate.drain(null);
     if (this.#gate.live > 0) await new Promise<void>((resolve) => (this.#gate.onIdle = resolve));
     this.#gate.onIdle = null;
-    this.#http.close();
+    await this.#http.close();
     this.#vitals.stop();
     this.#output.flush();
     this.#network.close();

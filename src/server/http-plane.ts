@@ -3,6 +3,7 @@ import type { Reason } from '../core/reason.ts';
 import type { DownstreamFacts } from '../http/exchange-context.ts';
 import { FlushQueue } from '../http/flush-queue.ts';
 import { makeRequestId } from '../http/request-id.ts';
+import { RequestTracing } from '../http/request-tracing.ts';
 import { HttpSessionFactory } from '../http/session-factory.ts';
 import type { HttpVersion } from '../http/stream.ts';
 import { UpstreamPool, type PoolContext } from '../http/upstream-pool.ts';
@@ -11,6 +12,7 @@ import { RouteFilters } from '../ingress/route-filters.ts';
 import { RouteRuntimes } from '../ingress/route-runtime.ts';
 import type { HttpServices } from '../ingress/services.ts';
 import type { HttpSettings } from '../model/http-settings.ts';
+import type { TracingSettings } from '../model/operate-settings.ts';
 import type { LogLevel, ServerSettings } from '../model/settings.ts';
 import type { Network } from '../net/network.ts';
 import { OpenSslConnector } from '../net/tls-connector.ts';
@@ -18,6 +20,7 @@ import { TlsFiles } from '../net/tls-files.ts';
 import { OpenSslTerminator } from '../net/tls-terminator.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { RequestLog, RequestSummary } from '../telemetry/request-log.ts';
+import { SpanExporter } from '../telemetry/trace-export.ts';
 import type { ConnectionMetrics, HttpMetrics } from '../telemetry/traffic-metrics.ts';
 import type { RateBuffers } from './request-rates.ts';
 import { RouteFilterSource } from './route-filter-source.ts';
@@ -32,6 +35,9 @@ export interface HttpPlaneOptions {
   readonly pseudonym: string;
   readonly log: RequestLog;
   readonly logger: Logger;
+  readonly tracing: TracingSettings;
+  readonly programVersion: string;
+  readonly onSpansDropped: (count: number) => void;
   readonly metrics: HttpMetrics;
   readonly connectionMetrics: ConnectionMetrics;
 }
@@ -46,6 +52,8 @@ export class HttpPlane implements HttpServices {
   readonly filters: RouteFilters;
   readonly pseudonym: string;
   readonly metrics: HttpMetrics;
+  readonly tracing: RequestTracing | null;
+  readonly #spans: SpanExporter | null;
   readonly #filterSource: RouteFilterSource;
   readonly #network: Network;
   readonly #log: RequestLog;
@@ -58,6 +66,8 @@ export class HttpPlane implements HttpServices {
     this.#log = options.log;
     this.metrics = options.metrics;
     this.pseudonym = options.pseudonym;
+    this.#spans = spanExporter(options);
+    this.tracing = this.#spans === null ? null : new RequestTracing(this.#spans, options.tracing.sampleRate);
     this.terminator = new OpenSslTerminator(network, {
       secret: options.ticketSecret,
       handshakesMax: http.handshakesMax,
@@ -92,9 +102,10 @@ export class HttpPlane implements HttpServices {
     void this.certificates.reload();
   }
 
-  /** No request is under way any more: what is kept open to backends ends. */
-  close(): void {
+  /** No request is under way any more: what is kept open to backends ends, and the last spans leave. */
+  async close(): Promise<void> {
     this.pool.abort('drained');
+    await this.#spans?.close();
   }
 
   setLogLevel(level: LogLevel): void {
@@ -149,8 +160,19 @@ export class HttpPlane implements HttpServices {
       protocol: null,
       isRetried: false,
       userAgent: undefined,
+      trace: null,
     });
   }
+}
+
+function spanExporter({ tracing, programVersion, pseudonym, onSpansDropped }: HttpPlaneOptions) {
+  if (tracing.endpoint === null) return null;
+  return new SpanExporter({
+    endpoint: tracing.endpoint,
+    serviceVersion: programVersion,
+    instance: pseudonym,
+    onDropped: onSpansDropped,
+  });
 }
 
 /** Reasons of requests that a policy refused. */

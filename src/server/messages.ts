@@ -2,7 +2,7 @@
 import type { MessagePort } from 'node:worker_threads';
 import type { Change, FirewallRule } from '../model/change.ts';
 import type { HttpSettings } from '../model/http-settings.ts';
-import type { AccessLogSettings } from '../model/operate-settings.ts';
+import type { AccessLogSettings, TracingSettings } from '../model/operate-settings.ts';
 import type { LogLevel, ServerSettings, TrafficSettings } from '../model/settings.ts';
 import type { ConnectionSummary } from '../telemetry/connection-log.ts';
 import type { RateBuffers } from './request-rates.ts';
@@ -34,6 +34,8 @@ export interface WorkerStart {
   readonly geoip: SharedArrayBuffer | null;
   readonly logLevel: LogLevel;
   readonly accessLog: AccessLogSettings;
+  readonly tracing: TracingSettings;
+  readonly programVersion: string;
   readonly isWatched: boolean;
   readonly logPort: MessagePort;
 }

@@ -51,7 +51,7 @@ export class Server {
 
   /** Resolves when every listener accepts. Throws EnvironmentError. */
   static async start(options: ServerOptions): Promise<Server> {
-    const { settings, logger, logWriter, inheritance } = options;
+    const { settings, logger, logWriter, programVersion, inheritance } = options;
     const { database } = settings.process;
     const ledger = database.path === null ? null : await openLedger(database.path);
     try {
@@ -62,6 +62,7 @@ export class Server {
         ledger,
         logger,
         logWriter,
+        programVersion,
         ...(inheritance == null ? {} : { inherited: inheritance.listeners }),
       });
       const server = new Server(options, supervisor, ledger);

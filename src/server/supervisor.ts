@@ -32,6 +32,8 @@ export interface SupervisorOptions {
   readonly traffic: TrafficSettings;
   /** The version that `traffic` is. */
   readonly version: number;
+  /** Of the program. */
+  readonly programVersion: string;
   /** Null without a database. */
   readonly ledger: Ledger | null;
   readonly logger: Logger;
@@ -425,6 +427,8 @@ export class Supervisor {
       geoip: this.#geoip,
       logLevel: log.level,
       accessLog: operate.accessLog,
+      tracing: operate.tracing,
+      programVersion: this.#options.programVersion,
       isWatched: this.#ended !== null,
     };
   }

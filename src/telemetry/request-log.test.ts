@@ -28,6 +28,7 @@ const answered: RequestSummary = {
   protocol: null,
   isRetried: false,
   userAgent: 'curl/8.5',
+  trace: null,
 };
 
 function lineOf(summary: RequestSummary, level: 'debug' | 'info' | 'warn' | 'error' = 'debug'): string {
@@ -41,6 +42,11 @@ function lineOf(summary: RequestSummary, level: 'debug' | 'info' | 'warn' | 'err
 const unsafe = /[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]/;
 
 describe('RequestLog', () => {
+  test('names the trace where requests are traced', () => {
+    const trace = { traceId: 'ab'.repeat(16), spanId: 'cd'.repeat(8), parentId: null, isSampled: false };
+    assert.match(lineOf({ ...answered, trace }), new RegExp(`,"trace_id":"${trace.traceId}",`));
+  });
+
   test('writes one JSON line with every field', () => {
     assert.equal(
       lineOf(answered),

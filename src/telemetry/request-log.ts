@@ -10,6 +10,7 @@ import { AccessFilter, everything } from './access-filter.ts';
 import { connectionLevel } from './connection-log.ts';
 import { linePrefix, type LogOutput } from './logger.ts';
 import { quoteConfigured, quoteText } from './quote.ts';
+import type { TraceContext } from './trace-context.ts';
 
 /** One request and its answer, once both are over. Times in milliseconds with fractions. */
 export interface RequestSummary {
@@ -53,6 +54,8 @@ export interface RequestSummary {
   /** True when the request was sent a second time, on a fresh connection. */
   readonly isRetried: boolean;
   readonly userAgent: string | undefined;
+  /** Null where nothing is traced. */
+  readonly trace: TraceContext | null;
 }
 
 export class RequestLog {
@@ -103,7 +106,7 @@ function levelOf(reason: Reason): LogLevel {
 const pathCharactersMax = 2048;
 
 function formatRequest(summary: RequestSummary, level: LogLevel, timeMs: number): string {
-  const { reason, ruleId, detail, upstreamVersion, protocol, userAgent } = summary;
+  const { reason, ruleId, detail, upstreamVersion, protocol, userAgent, trace } = summary;
   return (
     `${linePrefix(level, timeMs)},"msg":"request","id":${quoteText(summary.id)}` +
     `,"client":${quoteConfigured(summary.client)},"listener":${quoteConfigured(summary.listener)}` +
@@ -117,6 +120,7 @@ function formatRequest(summary: RequestSummary, level: LogLevel, timeMs: number)
     (upstreamVersion === null ? '' : `,"upstream_protocol":"${upstreamVersion}"`) +
     (summary.isRetried ? ',"retried":true' : '') +
     (userAgent === undefined ? '' : `,"user_agent":${quoteText(userAgent)}`) +
+    (trace === null ? '' : `,"trace_id":"${trace.traceId}"`) +
     `,"verdict":"${reasons[reason].outcome}","reason":"${reason}"` +
     (ruleId === null ? '' : `,"rule":${quoteConfigured(ruleId)}`) +
     `${detail === undefined ? '' : `,"detail":${quoteText(detail)}`}}\n`

@@ -2,7 +2,8 @@
  * Spans to a collector, by OTLP over HTTP as JSON (OTLP 1.x §JSON). One per worker.
  *
  * Spans wait in a bounded queue and leave in batches, one request at a time; what finds no room, or is not taken, is
- * dropped and counted. A collector that is gone costs the data path one comparison.
+ * dropped and counted. A collector that is gone costs the data path one comparison. Whether a trace is recorded is
+ * its client's choice, so spans have a rate of their own: nobody makes us build more of them than that.
  */
 import { request as httpRequest, type RequestOptions } from 'node:http';
 import { request as httpsRequest } from 'node:https';
@@ -32,20 +33,26 @@ export interface SpanExporterOptions {
 
 export interface SpanLimits {
   readonly queueMax: number;
+  /** Taken in one second. */
+  readonly perSecondMax: number;
   readonly batchMax: number;
   /** How long a span may wait for company. */
   readonly delayMs: number;
   /** Of one request; a collector that is slower has lost the batch. */
   readonly timeoutMs: number;
+  /** What is left has this long to leave when the worker ends. */
+  readonly closeMs: number;
   /** Of a text attribute or a name; more is cut. */
   readonly charactersMax: number;
 }
 
 const defaultLimits: SpanLimits = {
   queueMax: 4_096,
+  perSecondMax: 2_000,
   batchMax: 512,
-  delayMs: 2_000,
+  delayMs: 1_000,
   timeoutMs: 10_000,
+  closeMs: 2_000,
   charactersMax: 512,
 };
 
@@ -56,6 +63,10 @@ export class SpanExporter {
   #queue: Span[] = [];
   #timer: NodeJS.Timeout | undefined;
   #sending: Promise<void> | null = null;
+  /** Of the second that began at `#secondMs`. */
+  #taken = 0;
+  #secondMs = 0;
+  readonly #closing = new AbortController();
 
   constructor(options: SpanExporterOptions) {
     this.#options = options;
@@ -65,23 +76,35 @@ export class SpanExporter {
 
   /** Takes a span of a trace that is sampled. Never throws. */
   add(span: Span): void {
-    if (this.#queue.length >= this.#limits.queueMax) return this.#options.onDropped(1);
+    if (this.#queue.length >= this.#limits.queueMax || !this.#isInRate(span.endMs)) {
+      return this.#options.onDropped(1);
+    }
     this.#queue.push(span);
     if (this.#sending !== null) return;
     if (this.#queue.length >= this.#limits.batchMax) this.#send();
     else this.#timer ??= setTimeout(() => this.#send(), this.#limits.delayMs).unref();
   }
 
-  /** Sends what waits, for the end of the worker. Takes one timeout at most; what is left then is dropped. */
+  /** Sends what waits, for the end of the worker. Takes `closeMs` at most; what is left then is dropped. */
   async close(): Promise<void> {
-    const endMs = performance.now() + this.#limits.timeoutMs;
-    while ((this.#queue.length > 0 || this.#sending !== null) && performance.now() < endMs) {
+    const timer = setTimeout(() => this.#closing.abort(), this.#limits.closeMs);
+    while ((this.#queue.length > 0 || this.#sending !== null) && !this.#closing.signal.aborted) {
       if (this.#sending === null) this.#send();
       await this.#sending;
     }
+    clearTimeout(timer);
     clearTimeout(this.#timer);
     if (this.#queue.length > 0) this.#options.onDropped(this.#queue.length);
     this.#queue = [];
+  }
+
+  #isInRate(nowMs: number): boolean {
+    // Backwards too: it is the wall clock's time.
+    if (Math.abs(nowMs - this.#secondMs) >= 1_000) {
+      this.#secondMs = nowMs;
+      this.#taken = 0;
+    }
+    return ++this.#taken <= this.#limits.perSecondMax;
   }
 
   #send(): void {
@@ -105,7 +128,7 @@ export class SpanExporter {
       method: 'POST',
       // Without an agent of the process: nothing of its environment changes where this goes.
       agent: false,
-      signal: AbortSignal.timeout(timeoutMs),
+      signal: AbortSignal.any([AbortSignal.timeout(timeoutMs), this.#closing.signal]),
       headers: { 'content-type': 'application/json', 'content-length': body.length },
     };
     return new Promise((resolve) => {

@@ -136,6 +136,38 @@ describe('SpanExporter', () => {
     status = 200;
   });
 
+  test('spans have a rate, whoever asks for them', async () => {
+    let dropped = 0;
+    const limits = { perSecondMax: 3, delayMs: 60_000 };
+    const onDropped = (count: number): void => void (dropped += count);
+    const exporter = new SpanExporter({ endpoint, serviceVersion: '1', instance: 'i', onDropped, limits });
+    for (let at = 0; at < 10; at++) exporter.add(span);
+    assert.equal(dropped, 7);
+    exporter.add({ ...span, endMs: span.endMs + 1_000 });
+    assert.equal(dropped, 7);
+    await exporter.close();
+    assert.equal(batches.pop()!.resourceSpans[0]!.scopeSpans[0]!.spans.length, 4);
+  });
+
+  test('a collector that does not answer holds up the end of a worker for a bounded time', async () => {
+    const silent = createServer(() => {});
+    await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
+    let dropped = 0;
+    const exporter = new SpanExporter({
+      endpoint: `http://127.0.0.1:${(silent.address() as AddressInfo).port}/`,
+      serviceVersion: '1',
+      instance: 'i',
+      onDropped: (count) => (dropped += count),
+      limits: { closeMs: 50, batchMax: 1 },
+    });
+    exporter.add(span);
+    exporter.add(span);
+    await exporter.close();
+    assert.equal(dropped, 2);
+    silent.close();
+    silent.closeAllConnections();
+  });
+
   test('a collector that is not there costs the spans and nothing else', async () => {
     let dropped = 0;
     const exporter = new SpanExporter({

@@ -105,7 +105,9 @@ function dying(sockets: Sockets): void {
     logWriter = new LogWriter(descriptor, { format: 'json', journald: false });
     const logger = createLogger({ level: 'info', output: logWriter });
     const { process, traffic } = settings!;
-    supervisor = await Supervisor.start({ process, traffic, version: 1, ledger: null, logger, logWriter });
+    supervisor = await Supervisor.start({
+      ...{ process, traffic, version: 1, programVersion: '1', ledger: null, logger, logWriter },
+    });
   });
   after(async () => {
     await supervisor.drain();
