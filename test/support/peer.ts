@@ -65,6 +65,11 @@ export class Peer {
     });
   }
 
+  /** What arrived and was not read. */
+  get bufferedBytes(): number {
+    return this.#buffered();
+  }
+
   get isOpen(): boolean {
     return this.#ending === undefined;
   }
