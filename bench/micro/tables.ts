@@ -90,6 +90,7 @@ function snapshots(): void {
       rateLimitExempt: [],
       rateLimit: null,
     },
+    egress: null,
   };
   const options = { hashSeed: random() };
   const snapshot = timed(`buildSnapshot, ${entries} routes and ${entries} CIDRs`, () =>

@@ -60,6 +60,7 @@ const traffic: TrafficSettings = {
     rateLimitExempt: ['10.0.0.1/32'],
     rateLimit: { connections: 6000, windowMs: 90_000 },
   },
+  egress: null,
 };
 
 test('settings that went through the API are the same settings', () => {
@@ -74,6 +75,7 @@ test('settings that went through the API are the same settings', () => {
       rateLimitExempt: [],
       rateLimit: null,
     },
+    egress: null,
   };
   assert.deepEqual(trafficOf(create(ConfigSchema, configMessage(bare))), bare);
 });

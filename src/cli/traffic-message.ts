@@ -31,7 +31,7 @@ import { exitCodes } from './exit-codes.ts';
 import { CommandFailure } from './failure.ts';
 
 export function trafficOf({ listeners, firewall }: Config): TrafficSettings {
-  return { listeners: listeners.map(listenerOf), firewall: firewallOf(firewall) };
+  return { listeners: listeners.map(listenerOf), firewall: firewallOf(firewall), egress: null };
 }
 
 function listenerOf(listener: Listener): ListenerSettings {
@@ -46,6 +46,7 @@ function listenerOf(listener: Listener): ListenerSettings {
     redirectHttps: listener.redirectHttps,
     trustedProxies: listener.trustedProxies,
     defaultBackend: listener.defaultBackend === '' ? null : endpointOf(listener.defaultBackend),
+    tls: null,
     routes: listener.routes.map(routeOf),
   };
 }

@@ -99,6 +99,7 @@ const listener: fc.Arbitrary<ListenerSettings> = record({
   proxyProtocolFrom: fc.uniqueArray(network, { minLength: 1, maxLength: 3 }),
   maxConnections: fc.nat(10_000_000),
   defaultBackend: fc.option(endpoint),
+  tls: fc.constant(null),
   protocol: fc.constantFrom('tls' as const, 'auto' as const),
   redirectHttps: fc.boolean(),
   trustedProxies: fc.uniqueArray(network, { maxLength: 3 }),
@@ -174,6 +175,7 @@ const someSettings: fc.Arbitrary<Settings> = record({
         record({ connections: fc.integer({ min: 1, max: 1_000_000 }), windowMs: quantityMs }),
       ),
     }),
+    egress: fc.constant(null),
   }),
 });
 

@@ -49,7 +49,7 @@ export function toSettings(values: Values, cores: number): Settings {
 }
 
 export function toTraffic({ listeners, firewall }: Pick<Values, 'listeners' | 'firewall'>): TrafficSettings {
-  return { listeners: listeners.map(toListener), firewall: toFirewall(firewall) };
+  return { listeners: listeners.map(toListener), firewall: toFirewall(firewall), egress: null };
 }
 
 function toServer(server: Values['server'], cores: number): ServerSettings {
@@ -110,6 +110,7 @@ export function toListener(listener: Values['listeners'][number]): ListenerSetti
     redirectHttps: known(listener.redirect_https),
     trustedProxies: unique(listener.trusted_proxies),
     defaultBackend: known(listener.default_backend),
+    tls: null,
     routes: listener.routes.map((route) => toRoute(route, share)),
   };
 }

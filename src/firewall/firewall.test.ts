@@ -17,7 +17,8 @@ function snapshotOf(settings: Partial<FirewallSettings>, geoip?: SharedArrayBuff
     rateLimit: null,
     ...settings,
   };
-  return buildSnapshot(1, { listeners: [], firewall }, { hashSeed: 1, geoip: geoip ?? null }).firewall;
+  return buildSnapshot(1, { listeners: [], firewall, egress: null }, { hashSeed: 1, geoip: geoip ?? null })
+    .firewall;
 }
 
 function ratesOf(connections: number): RateTable {

@@ -52,6 +52,7 @@ function makeGate(changes: Partial<ListenerSettings> = {}, blockedCidrs: readonl
       rateLimitExempt: [],
       rateLimit: null,
     },
+    egress: null,
   };
   const lines: Line[] = [];
   const output = { write: (line: string) => void lines.push(JSON.parse(line) as Line) };

@@ -28,6 +28,7 @@ function listener(hostnames: readonly string[], defaultBackend: EndpointAddress 
       rateLimitExempt: [],
       rateLimit: null,
     },
+    egress: null,
   };
   return buildSnapshot(1, traffic, { hashSeed: 1 }).listeners.get(':443')!;
 }

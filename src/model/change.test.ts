@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { applyChanges, type Change, diffTraffic } from './change.ts';
+import { egressDefaults, type EgressSettings } from './egress-settings.ts';
 import { buildSnapshot } from './snapshot.ts';
 import { listenerDefaults, routeDefaults } from './settings.ts';
 import type { ListenerSettings, TrafficSettings } from './settings.ts';
@@ -20,7 +21,7 @@ const parts = {
   key: fc.constantFrom('/etc/app.key', 'env:APP_KEY'),
 };
 const listener: fc.Arbitrary<ListenerSettings> = record({
-  kind: fc.constant('ingress'),
+  kind: fc.constantFrom('ingress', 'egress'),
   name: fc.constantFrom(':443', ':8443', '[::1]:9443'),
   address: fc.constantFrom({ host: '', port: 443 }, { host: '::1', port: 9443 }),
   proxyProtocol: fc.boolean(),
@@ -30,6 +31,7 @@ const listener: fc.Arbitrary<ListenerSettings> = record({
   redirectHttps: fc.boolean(),
   trustedProxies: fc.subarray(['10.0.0.0/8', '2001:db8::/32']),
   defaultBackend: fc.option(backend),
+  tls: fc.constant(null),
   routes: routes(parts),
 });
 const traffic: fc.Arbitrary<TrafficSettings> = fc.record({
@@ -44,6 +46,10 @@ const traffic: fc.Arbitrary<TrafficSettings> = fc.record({
     rateLimit: fc.option(
       fc.record({ connections: fc.integer({ min: 1, max: 3 }), windowMs: fc.constant(60_000) }),
     ),
+  }),
+  egress: fc.constantFrom<EgressSettings | null>(null, egressDefaults, {
+    ...egressDefaults,
+    defaultPolicy: 'ALLOW',
   }),
 });
 const options = { hashSeed: 7 };
@@ -163,6 +169,7 @@ const twoListeners: TrafficSettings = {
     rateLimitExempt: [],
     rateLimit: null,
   },
+  egress: null,
 };
 
 function sorted<V>(map: ReadonlyMap<string, V>): [string, V][] {

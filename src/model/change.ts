@@ -4,10 +4,11 @@
  * A change is plain data: it crosses threads and is what a store keeps. Applying changes copies paths, never
  * tables, so an edit costs the same with a hundred thousand routes as with one, and a connection that still
  * holds the old snapshot is not disturbed. The GeoIP path of the settings belongs to whoever reads the file, so
- * diffTraffic leaves it out; the reader adds a `geoip-set`.
+ * diffTraffic leaves it out; the reader adds a `geoip-set`. The egress settings are one document, set as a whole.
  */
 
 import { assert } from '../core/errors.ts';
+import type { EgressSettings } from './egress-settings.ts';
 import { HostTable } from './host-table.ts';
 import { withoutRoute, withRoute, type RouteGroup } from './route-group.ts';
 import { prepareRoute } from './route.ts';
@@ -55,13 +56,15 @@ export type Change =
   | { readonly kind: 'exempt-put'; readonly cidr: string }
   | { readonly kind: 'exempt-remove'; readonly cidr: string }
   | { readonly kind: 'rate-limit-set'; readonly rateLimit: RateLimitSettings | null }
-  | { readonly kind: 'geoip-set'; readonly database: SharedArrayBuffer | null };
+  | { readonly kind: 'geoip-set'; readonly database: SharedArrayBuffer | null }
+  | { readonly kind: 'egress-set'; readonly egress: EgressSettings | null };
 
 /** What turns `before` into `after`, removals first; empty when nothing differs. */
 export function diffTraffic(before: TrafficSettings, after: TrafficSettings): Change[] {
   return [
     ...diffListeners(before.listeners, after.listeners),
     ...diffFirewall(before.firewall, after.firewall),
+    ...diffEgress(before.egress, after.egress),
   ];
 }
 
@@ -71,7 +74,7 @@ export function diffTraffic(before: TrafficSettings, after: TrafficSettings): Ch
  */
 export function applyChanges(snapshot: Snapshot, version: number, changes: readonly Change[]): Snapshot {
   const listeners = new Map(snapshot.listeners);
-  let firewall = snapshot.firewall;
+  let { egress, firewall } = snapshot;
   for (const change of changes) {
     switch (change.kind) {
       case 'listener-put': {
@@ -91,15 +94,18 @@ export function applyChanges(snapshot: Snapshot, version: number, changes: reado
         listeners.set(change.listener, changeListener(listener, change));
         break;
       }
+      case 'egress-set':
+        egress = change.egress;
+        break;
       default:
         firewall = changeFirewall(firewall, change);
     }
   }
-  return { ...snapshot, version, listeners, firewall };
+  return { ...snapshot, version, listeners, firewall, egress };
 }
 
 type OnListener = Extract<Change, { kind: 'max-connections-set' | 'route-put' | 'route-remove' }>;
-type OnFirewall = Exclude<Change, OnListener | { kind: 'listener-put' | 'listener-remove' }>;
+type OnFirewall = Exclude<Change, OnListener | { kind: 'listener-put' | 'listener-remove' | 'egress-set' }>;
 
 function changeListener(listener: ListenerSnapshot, change: OnListener): ListenerSnapshot {
   switch (change.kind) {
@@ -216,6 +222,10 @@ function diffFirewall(before: FirewallSettings, after: FirewallSettings): Change
     changes.push({ kind: 'rate-limit-set', rateLimit: after.rateLimit });
   }
   return changes;
+}
+
+function diffEgress(before: EgressSettings | null, after: EgressSettings | null): Change[] {
+  return sameData(before, after) ? [] : [{ kind: 'egress-set', egress: after }];
 }
 
 function diffRules(type: FirewallRuleType, before: readonly string[], after: readonly string[]): Change[] {

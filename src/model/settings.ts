@@ -5,6 +5,7 @@
  * what a store owns and the admin API changes at run time. Past `src/config` nothing re-checks them.
  */
 
+import type { EgressSettings } from './egress-settings.ts';
 import { noHeaderRules } from './http-settings.ts';
 import type { OperateSettings } from './operate-settings.ts';
 import type {
@@ -109,7 +110,9 @@ export const routeDefaults: Omit<RouteSettings, 'hostname' | 'backend'> = {
   policies: [],
 };
 
-export type ListenerKind = 'ingress';
+/** `ingress` serves routes to those outside; `egress` is the proxy through which those inside go out. */
+export const listenerKinds = ['ingress', 'egress'] as const;
+export type ListenerKind = (typeof listenerKinds)[number];
 
 export interface ListenerSettings {
   readonly kind: ListenerKind;
@@ -129,6 +132,9 @@ export interface ListenerSettings {
   readonly trustedProxies: readonly string[];
   /** Takes what no route matches, and hellos without a name. */
   readonly defaultBackend: EndpointAddress | null;
+  /** The listener's own certificate, for clients that speak to an egress proxy by TLS. Null on ingress. */
+  readonly tls: RouteTlsSettings | null;
+  /** None on egress, which goes by the egress settings. */
   readonly routes: readonly RouteSettings[];
 }
 
@@ -142,6 +148,7 @@ export const listenerDefaults: Omit<ListenerSettings, 'name' | 'address' | 'rout
   redirectHttps: false,
   trustedProxies: [],
   defaultBackend: null,
+  tls: null,
 };
 
 export interface RateLimitSettings {
@@ -168,6 +175,8 @@ export interface FirewallSettings {
 export interface TrafficSettings {
   readonly listeners: readonly ListenerSettings[];
   readonly firewall: FirewallSettings;
+  /** What every egress listener goes by; null: there is none. */
+  readonly egress: EgressSettings | null;
 }
 
 export interface ServerSettings {

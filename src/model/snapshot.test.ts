@@ -32,6 +32,7 @@ const traffic: TrafficSettings = {
     rateLimitExempt: ['127.0.0.1/32'],
     rateLimit: { connections: 10, windowMs: 60_000 },
   },
+  egress: null,
 };
 
 describe('buildSnapshot', () => {

@@ -8,6 +8,7 @@
 import { assert } from '../core/errors.ts';
 import { type Cidr, parseCidr } from '../core/ip.ts';
 import { CidrTable } from './cidr-table.ts';
+import type { EgressSettings } from './egress-settings.ts';
 import { HostTable } from './host-table.ts';
 import { type RouteGroup, groupRoutes } from './route-group.ts';
 import { type Route, prepareDefaultRoute } from './route.ts';
@@ -25,6 +26,8 @@ export interface Snapshot {
   /** By the listener's name. */
   readonly listeners: ReadonlyMap<string, ListenerSnapshot>;
   readonly firewall: FirewallSnapshot;
+  /** As they were written: src/egress compiles them. The same object as long as nobody changes them. */
+  readonly egress: EgressSettings | null;
 }
 
 /** A listener without its routes, which change one by one. */
@@ -79,7 +82,8 @@ export function buildSnapshot(version: number, traffic: TrafficSettings, options
     assert(!listeners.has(settings.name), `two listeners are named ${settings.name}`);
     listeners.set(settings.name, buildListener(settings, hashSeed));
   }
-  return { version, hashSeed, listeners, firewall: buildFirewall(traffic.firewall, geoip) };
+  const firewall = buildFirewall(traffic.firewall, geoip);
+  return { version, hashSeed, listeners, firewall, egress: traffic.egress };
 }
 
 /** A listener whose routes were built before, or not yet. */

@@ -1,4 +1,5 @@
 /** Changes in words, one line each, old → new: for the audit log, a dry run and whoever watches. */
+import type { EgressSettings } from '../model/egress-settings.ts';
 import { formatEndpoint } from '../model/endpoint.ts';
 import type { BackendTlsSettings, HeaderRules, RouteTlsSettings } from '../model/http-settings.ts';
 import { firewallRuleId, rateLimitRuleId, routeRuleId } from '../model/rule-id.ts';
@@ -48,6 +49,8 @@ function describeChange(before: TrafficState, change: StoredChange): string {
       return `~ ${rateLimitRuleId}: ${describeRate(before.rateLimit)} → ${describeRate(change.rateLimit)}`;
     case 'geoip-path-set':
       return `~ firewall/geoip_db: ${before.geoipDatabase ?? 'none'} → ${change.path ?? 'none'}`;
+    case 'egress-set':
+      return `~ egress: ${describeEgress(before.egress)} → ${describeEgress(change.egress)}`;
   }
 }
 
@@ -115,6 +118,13 @@ function describeHeaders(setting: string, { remove, set, add }: HeaderRules): st
 
 function describePolicy({ type, value }: PolicySettings): string {
   return `${type} ${JSON.stringify(value)}`;
+}
+
+function describeEgress(egress: EgressSettings | null): string {
+  if (egress === null) return 'none';
+  const { whitelist, blacklist, passthrough, rewrites } = egress;
+  const entries = whitelist.length + blacklist.length + passthrough.length + rewrites.length;
+  return `default_policy ${egress.defaultPolicy}, ${entries} entries`;
 }
 
 function describeRate(limit: RateLimitSettings | null): string {

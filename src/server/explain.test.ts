@@ -40,7 +40,7 @@ function ask(query: Partial<ExplainQuery>, changed: Partial<ListenerSettings> = 
     rateLimitExempt: [],
     rateLimit: null,
   };
-  const snapshot = buildSnapshot(1, { listeners: [listener], firewall }, { hashSeed: 1 });
+  const snapshot = buildSnapshot(1, { listeners: [listener], firewall, egress: null }, { hashSeed: 1 });
   const nothing = { listener: null, port: null, from: null, alpn: [], path: null, method: '', headers: null };
   return explain(snapshot, { host: 'app.example.com', ...nothing, ...query })[0]!;
 }

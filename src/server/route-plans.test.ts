@@ -43,7 +43,7 @@ class Listener {
       rateLimitExempt: [],
       rateLimit: null,
     };
-    const traffic: TrafficSettings = { listeners: [{ ...settings, ...changed }], firewall };
+    const traffic: TrafficSettings = { listeners: [{ ...settings, ...changed }], firewall, egress: null };
     this.state = new TrafficState(traffic);
   }
 

@@ -18,6 +18,7 @@ const traffic: TrafficSettings = {
     rateLimitExempt: [],
     rateLimit: null,
   },
+  egress: null,
 };
 const entry = { actor: 'test', action: 'Test', changes: [] };
 

@@ -4,6 +4,7 @@
  */
 import { assert } from '../core/errors.ts';
 import { diffTraffic } from '../model/change.ts';
+import type { EgressSettings } from '../model/egress-settings.ts';
 import { routeKey, type FirewallRuleType } from '../model/rule-id.ts';
 import type {
   FirewallSettings,
@@ -29,6 +30,7 @@ export class TrafficState {
   readonly #exempt: Set<string>;
   #rateLimit: RateLimitSettings | null;
   #geoipDatabase: string | null;
+  #egress: EgressSettings | null;
   #settings: TrafficSettings | null;
 
   constructor(settings: TrafficSettings) {
@@ -46,12 +48,17 @@ export class TrafficState {
     this.#exempt = new Set(firewall.rateLimitExempt);
     this.#rateLimit = firewall.rateLimit;
     this.#geoipDatabase = firewall.geoipDatabase;
+    this.#egress = settings.egress;
     this.#settings = settings;
   }
 
   /** All of it, as plain data. The same object until the next change. */
   get settings(): TrafficSettings {
-    return (this.#settings ??= { listeners: this.#listenerSettings(), firewall: this.#firewallSettings() });
+    return (this.#settings ??= {
+      listeners: this.#listenerSettings(),
+      firewall: this.#firewallSettings(),
+      egress: this.#egress,
+    });
   }
 
   get rateLimit(): RateLimitSettings | null {
@@ -60,6 +67,10 @@ export class TrafficState {
 
   get geoipDatabase(): string | null {
     return this.#geoipDatabase;
+  }
+
+  get egress(): EgressSettings | null {
+    return this.#egress;
   }
 
   get listenerNames(): readonly string[] {
@@ -140,6 +151,9 @@ export class TrafficState {
         return;
       case 'geoip-path-set':
         this.#geoipDatabase = change.path;
+        return;
+      case 'egress-set':
+        this.#egress = change.egress;
         return;
     }
   }

@@ -64,6 +64,7 @@ const options = {
   redirectHttps: fc.boolean(),
   trustedProxies: fc.shuffledSubarray(['10.0.0.0/8', '2001:db8::/32']),
   defaultBackend: fc.option(backend),
+  tls: fc.constant(null),
 };
 const listenerOptions: fc.Arbitrary<ListenerOptions> = fc.record({ name: listenerName, ...options });
 const listener: fc.Arbitrary<ListenerSettings> = fc.record({
@@ -89,6 +90,7 @@ const traffic: fc.Arbitrary<TrafficSettings> = fc.record({
     rateLimitExempt: fc.shuffledSubarray(cidrs),
     rateLimit,
   }),
+  egress: fc.constant(null),
 });
 
 const rule = fc.oneof(

@@ -1,5 +1,6 @@
 /** Rows → settings: the whole configuration, in the order in which it was written. */
 import type { DatabaseSync, SQLOutputValue } from 'node:sqlite';
+import type { EgressSettings } from '../model/egress-settings.ts';
 import type { FirewallRuleType } from '../model/rule-id.ts';
 import { noHeaderRules } from '../model/http-settings.ts';
 import type {
@@ -31,7 +32,11 @@ export function readTraffic(db: DatabaseSync): StoredTraffic | null {
     const settings = readSettings(db);
     const version = settings.get('version');
     if (version === undefined) return null;
-    const traffic = { listeners: readListeners(db), firewall: readFirewall(db, settings) };
+    const traffic = {
+      listeners: readListeners(db),
+      firewall: readFirewall(db, settings),
+      egress: readEgress(settings),
+    };
     return { version: version as number, traffic };
   });
 }
@@ -59,6 +64,7 @@ function readListeners(db: DatabaseSync): ListenerSettings[] {
       redirectHttps: row['redirect_https'] === 1,
       trustedProxies: JSON.parse(row['trusted_proxies'] as string) as string[],
       defaultBackend: readEndpoint(row, 'default'),
+      tls: null,
       routes: routes.get(row['id'] as number) ?? [],
     }));
 }
@@ -150,6 +156,11 @@ function readRateLimit(settings: StoredSettings): RateLimitSettings | null {
   const windowMs = settings.get('rate_limit_window_ms');
   if (typeof connections !== 'number' || typeof windowMs !== 'number') return null;
   return { connections, windowMs };
+}
+
+function readEgress(settings: StoredSettings): EgressSettings | null {
+  const json = settings.get('egress');
+  return typeof json === 'string' ? (JSON.parse(json) as EgressSettings) : null;
 }
 
 function append<Key, Item>(lists: Map<Key, Item[]>, key: Key, item: Item): void {

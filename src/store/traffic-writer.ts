@@ -3,6 +3,7 @@
  * removed may be absent. Always inside a transaction of the caller.
  */
 import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite';
+import type { EgressSettings } from '../model/egress-settings.ts';
 import type { BackendTlsSettings, HeaderRules, RouteTlsSettings } from '../model/http-settings.ts';
 import type {
   EndpointAddress,
@@ -22,7 +23,7 @@ export class TrafficWriter {
   }
 
   /** Into empty tables, or over what is there. */
-  writeAll({ listeners, firewall }: TrafficSettings): void {
+  writeAll({ listeners, firewall, egress }: TrafficSettings): void {
     for (const { routes, ...listener } of listeners) {
       this.apply({ kind: 'listener-put', listener });
       for (const route of routes) this.apply({ kind: 'route-put', listener: listener.name, route });
@@ -33,6 +34,7 @@ export class TrafficWriter {
     for (const cidr of firewall.rateLimitExempt) this.#sql.putExempt.run(cidr);
     this.#setRateLimit(firewall.rateLimit);
     this.setSetting('geoip_database', firewall.geoipDatabase);
+    this.#setEgress(egress);
   }
 
   apply(change: StoredChange): void {
@@ -71,6 +73,9 @@ export class TrafficWriter {
       case 'geoip-path-set':
         this.setSetting('geoip_database', change.path);
         break;
+      case 'egress-set':
+        this.#setEgress(change.egress);
+        break;
     }
   }
 
@@ -90,6 +95,10 @@ export class TrafficWriter {
     const id = row!['id'] as number;
     this.#sql.removePolicies.run(id);
     route.policies.forEach(({ type, value }, position) => this.#sql.putPolicy.run(id, position, type, value));
+  }
+
+  #setEgress(egress: EgressSettings | null): void {
+    this.setSetting('egress', egress === null ? null : JSON.stringify(egress));
   }
 
   #setRateLimit(limit: RateLimitSettings | null): void {

@@ -46,7 +46,11 @@ const emptyFirewall: TrafficSettings['firewall'] = {
 
 export class FakeControl implements Control {
   version = 1;
-  traffic: TrafficSettings = { listeners: [listenerOf({ addr: ':443' })], firewall: emptyFirewall };
+  traffic: TrafficSettings = {
+    listeners: [listenerOf({ addr: ':443' })],
+    firewall: emptyFirewall,
+    egress: null,
+  };
   isDraining = false;
   /** The next call that changes something throws this. */
   failure: Error | null = null;

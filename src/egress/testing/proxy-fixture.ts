@@ -169,7 +169,8 @@ export class ProxyFixture implements AsyncDisposable {
       rateLimitExempt: [],
       rateLimit: null,
     };
-    const snapshot = buildSnapshot(1, { listeners: [listener], firewall }, { hashSeed: 7 });
+    const traffic = { listeners: [listener], firewall, egress: null };
+    const snapshot = buildSnapshot(1, traffic, { hashSeed: 7 });
     const output = {
       write: (line: string): void => {
         const { msg, err } = JSON.parse(line) as { msg: string; err?: { stack: string } };

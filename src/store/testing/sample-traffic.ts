@@ -12,6 +12,7 @@ export const emptyTraffic: TrafficSettings = {
     rateLimitExempt: [],
     rateLimit: null,
   },
+  egress: null,
 };
 
 export function sampleRoute(hostname: string, changed: Partial<RouteSettings> = {}): RouteSettings {
@@ -45,5 +46,6 @@ export function largeTraffic(routes: number, rules: number): TrafficSettings {
       blockedIps: numbers.filter((index) => index % 4 !== 0).map(address),
       blockedCidrs: numbers.filter((index) => index % 4 === 0).map((index) => `${address(index)}/32`),
     },
+    egress: null,
   };
 }

@@ -6,6 +6,7 @@ import { emptyTraffic, sampleListener, sampleRoute } from './sample-traffic.ts';
 export const seedTraffic: TrafficSettings = {
   listeners: [sampleListener(':443'), sampleListener(':8443')],
   firewall: { ...emptyTraffic.firewall, rateLimit: { connections: 1, windowMs: 60_000 } },
+  egress: null,
 };
 
 /** The stock of rows stays the same size, however many versions there are. */
