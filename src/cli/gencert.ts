@@ -185,7 +185,7 @@ function filesOf(
   const name = flags.name ?? defaults[flags.type].name;
   const pem = pemOf(certificate.raw);
   const chain = pem + above.map(({ raw }) => pemOf(raw)).join('');
-  const keyPem = String(key.export({ format: 'pem', type: 'pkcs8' }));
+  const keyPem = key.export({ format: 'pem', type: 'pkcs8' });
   const files: NewFile[] = [
     { name: `${name}.crt`, content: pem, isSecret: false },
     { name: `${name}.key`, content: keyPem, isSecret: true },

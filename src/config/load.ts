@@ -9,18 +9,28 @@
 import { readFileSync, statSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { dirname, extname, resolve } from 'node:path';
+import { listenerDefaults } from '../model/settings.ts';
 import type { Settings } from '../model/settings.ts';
+import { formatListenAddress } from './address.ts';
 import { checkValues, readChecked } from './checks.ts';
 import { lineIndex } from './document.ts';
+import {
+  checkEgressForm,
+  egressForm,
+  isEgressForm,
+  overlayProxy,
+  processOf,
+  toEgressSettings,
+} from './egress-form.ts';
 import type { Document, SyntaxFault } from './document.ts';
 import { overlay, pathKey } from './environment.ts';
 import type { Environment, Overlay } from './environment.ts';
 import { plain, problemAt, problemsMax, quote, systemMessage } from './problem.ts';
 import type { Finding, Path, Place, Problem, ProblemCode } from './problem.ts';
 import { formatSize } from '../core/quantity.ts';
-import { isTable } from './reader.ts';
+import { isTable, readTable } from './reader.ts';
 import { schema } from './schema.ts';
-import { toSettings } from './settings.ts';
+import { toSettings, toTraffic } from './settings.ts';
 import { parseToml } from './toml-document.ts';
 import { parseYaml } from './yaml-document.ts';
 
@@ -66,6 +76,7 @@ interface Origin {
 
 function loadDocument(document: Document, origin: Origin, environment: Environment): LoadedSettings {
   const { root } = document;
+  if (isEgressForm(root)) return loadEgressForm(document, root, origin, environment);
   // A root that is no table is left for the reader to refuse.
   const overlaid = overlay(schema, isTable(root) ? root : {}, environment);
   const surroundings = { directory: origin.directory, environment };
@@ -73,6 +84,38 @@ function loadDocument(document: Document, origin: Origin, environment: Environme
   const problems = place(findings, overlaid, document, origin);
   const hasErrors = problems.some(({ severity }) => severity === 'error');
   return { settings: hasErrors ? undefined : toSettings(values, availableParallelism()), problems };
+}
+
+/** The YAML form of egress alone: no database, no admin API, and everything else at its default. */
+function loadEgressForm(
+  document: Document,
+  root: Record<string, unknown>,
+  origin: Origin,
+  environment: Environment,
+): LoadedSettings {
+  const overlaid = overlayProxy(root, environment);
+  const surroundings = { directory: origin.directory, environment };
+  const { values, findings } = readChecked(egressForm, root, surroundings, checkEgressForm);
+  const problems = place(findings, overlaid, document, origin);
+  if (problems.some(({ severity }) => severity === 'error')) return { settings: undefined, problems };
+  const rest = readTable(schema, processOf(values), origin.directory);
+  const { process } = toSettings(rest.values, availableParallelism());
+  const address = { host: '', port: values.proxy.port! };
+  const name = formatListenAddress(address);
+  const listener = {
+    ...listenerDefaults,
+    kind: 'egress',
+    name,
+    address,
+    protocol: 'http',
+    routes: [],
+  } as const;
+  const { firewall } = toTraffic(rest.values);
+  const settings = {
+    process,
+    traffic: { listeners: [listener], firewall, egress: toEgressSettings(values, environment) },
+  };
+  return { settings, problems };
 }
 
 function readText(path: string, file: string): string | LoadedSettings {

@@ -62,6 +62,10 @@ export const problemCodes = {
   'admin-overlap': 'The address of the admin API is that of a listener, or one contains the other.',
   'admin-unused': 'A setting of the admin API has no effect.',
   'limit-order': 'A limit is larger than another that holds before it.',
+  'pattern-open': 'A regular expression that allows hosts is not tied to the end of the name.',
+  'rewrite-conflict': 'A rewrite names two targets.',
+  'rewrite-useless': 'A rewrite changes nothing.',
+  'egress-insecure': 'Upstreams are not verified.',
   'timeout-order': 'A timeout ends before another that it should outlast.',
   'problems-cut': 'There were more problems than are listed.',
 } as const;

@@ -49,7 +49,7 @@ function pem({ certificate }: Issued): string {
 }
 
 function keyPem({ key }: Issued): string {
-  return String(key.export({ format: 'pem', type: 'pkcs8' }));
+  return key.export({ format: 'pem', type: 'pkcs8' });
 }
 
 function minter(issuer: Issued, ...above: Issued[]): CertificateAuthority {

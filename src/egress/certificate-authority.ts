@@ -224,7 +224,7 @@ function loadKeystore(
     if (issuer === undefined)
       throw new AuthorityError(`the keystore ${path} holds no certificate of its key`);
     const pem = key.export({ format: 'pem', type: 'pkcs8' });
-    return { chain: orderChain(issuer, certificates).map(({ raw }) => pemOf(raw)), key: String(pem) };
+    return { chain: orderChain(issuer, certificates).map(({ raw }) => pemOf(raw)), key: pem };
   } catch (error) {
     if (!(error instanceof KeystoreError)) throw error;
     throw new AuthorityError(`the keystore ${path} ${error.message}`, { cause: error });
@@ -245,7 +245,7 @@ function orderChain(issuer: X509Certificate, all: readonly X509Certificate[]): X
 
 function normaliseKey(text: string, reference: string): string {
   try {
-    return String(createPrivateKey(text).export({ format: 'pem', type: 'pkcs8' }));
+    return createPrivateKey(text).export({ format: 'pem', type: 'pkcs8' });
   } catch (error) {
     throw new AuthorityError(`${reference} is no private key in PEM without a passphrase`, { cause: error });
   }

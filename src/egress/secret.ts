@@ -1,4 +1,7 @@
-/** Secrets by reference: a file, or `env:NAME`. Their values stand in no configuration and no message. */
+/**
+ * Secrets by reference: a file, `env:NAME`, or `text:` and the secret itself, which only the YAML form of egress makes
+ * of what stands in its file. No message holds one.
+ */
 import { readFileSync, statSync } from 'node:fs';
 import type { SecretReference } from '../model/settings.ts';
 
@@ -24,6 +27,7 @@ export function readSecret(
     if (value === '') throw new SecretError(`${reference} is not set`);
     return value;
   }
+  if (reference.startsWith('text:')) return reference.slice(5);
   try {
     const { mode, size } = statSync(reference);
     if (isKey && (mode & 0o007) !== 0) {

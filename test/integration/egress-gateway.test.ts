@@ -28,7 +28,7 @@ const proxyCa = generateAuthority(
 const caFile = join(folder, 'egress-ca.pem');
 const keyFile = join(folder, 'egress-ca.key');
 writeFileSync(caFile, pemOf(proxyCa.certificate.raw));
-writeFileSync(keyFile, String(proxyCa.key.export({ format: 'pem', type: 'pkcs8' })), { mode: 0o600 });
+writeFileSync(keyFile, proxyCa.key.export({ format: 'pem', type: 'pkcs8' }), { mode: 0o600 });
 
 const authority = { kind: 'pem', cert: caFile, key: keyFile } as const;
 const outgoing = { ...egressDefaults.outgoing, ca: originCa.certPath };
@@ -155,7 +155,7 @@ describe('curl through the proxy', { skip: lacks('curl') }, () => {
       const answer = await curl(through, version, 'https://origin.test/echo');
       assert.equal(answer.status, 200, answer.error);
       const request = seen(answer);
-      assert.equal(fieldOf(request, 'x-request-id')?.length! > 8, true);
+      assert.match(fieldOf(request, 'x-request-id') ?? '', /^[\w.-]{8,}$/);
       assert.match(fieldOf(request, 'via') ?? '', /portcullis-test/);
     }
     const actions = through.judged.map(({ verdict, method }) => `${method} ${verdict.action}`);
