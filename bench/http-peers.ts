@@ -80,7 +80,10 @@ function launchPortcullis(
   place: PeerPlace,
 ): Launch {
   writeFileSync(`${base}.toml`, portcullisHttpConfig(setup, port, place));
-  return portcullisCommand(`${base}.toml`);
+  const launch = portcullisCommand(`${base}.toml`);
+  // At `warn` it does not say that it serves.
+  if (setup.portcullis?.logLevel === 'warn') launch.readyText = undefined;
+  return launch;
 }
 
 function portcullisHttpConfig(setup: HttpSetup, port: number, place: PeerPlace): string {

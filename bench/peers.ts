@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { freePort, HOSTNAMES } from './backend.ts';
 import type { Target } from './load.ts';
 import { descriptorsMax, nginxStreamModule } from './machine.ts';
-import { acceptsConnections, type Processes } from './processes.ts';
+import { acceptsConnections, says, type Processes } from './processes.ts';
 
 export type PeerName = 'portcullis' | 'haproxy' | 'nginx' | 'caddy' | 'node-http2';
 
@@ -68,6 +68,8 @@ export interface RunningPeer {
 export interface Launch {
   command: string;
   args: string[];
+  /** What its output says once it serves; without it the first accepted connection tells. */
+  readyText?: string | undefined;
 }
 
 type LaunchTcp = (peer: Peer, port: number, base: string, place: PeerPlace) => Launch;
@@ -132,7 +134,10 @@ export async function startLaunched(
   const startedAt = performance.now();
   const options = { core: place.core, outputFile: `${base}.log` };
   const child: ChildProcess = place.processes.start(launch.command, launch.args, options);
-  const accepting = await acceptsConnections(port, child, START_TIMEOUT_MS);
+  // Portcullis tries each address before its workers bind it: only its own word tells that it serves.
+  const serves =
+    launch.readyText === undefined || (await says(`${base}.log`, launch.readyText, child, START_TIMEOUT_MS));
+  const accepting = serves && (await acceptsConnections(port, child, START_TIMEOUT_MS));
   const startMs = performance.now() - startedAt;
   if (!accepting || child.pid === undefined) {
     await place.processes.end(child);
@@ -148,7 +153,11 @@ export async function startLaunched(
 }
 
 export function portcullisCommand(configFile: string): Launch {
-  return { command: join(import.meta.dirname, '../bin/portcullis'), args: ['serve', '-c', configFile] };
+  return {
+    command: join(import.meta.dirname, '../bin/portcullis'),
+    args: ['serve', '-c', configFile],
+    readyText: '"msg":"ready"',
+  };
 }
 
 function launchPortcullis(_peer: Peer, port: number, base: string, place: PeerPlace): Launch {

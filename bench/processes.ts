@@ -58,7 +58,7 @@ export function cpuTimeNs(pid: number): number {
   let total = 0;
   for (const member of processTree(pid)) {
     for (const thread of listThreads(member)) {
-      total += Number(readProc(`/proc/${member}/task/${thread}/schedstat`).split(' ')[0] ?? 0);
+      total += Number(readIfThere(`/proc/${member}/task/${thread}/schedstat`).split(' ')[0] ?? 0);
     }
   }
   return total;
@@ -68,7 +68,7 @@ export function cpuTimeNs(pid: number): number {
 export function residentKiB(pid: number): number {
   let total = 0;
   for (const member of processTree(pid)) {
-    total += Number(/^VmRSS:\s+(\d+)/m.exec(readProc(`/proc/${member}/status`))?.[1] ?? 0);
+    total += Number(/^VmRSS:\s+(\d+)/m.exec(readIfThere(`/proc/${member}/status`))?.[1] ?? 0);
   }
   return total;
 }
@@ -82,6 +82,21 @@ export async function acceptsConnections(
   const deadline = performance.now() + timeoutMs;
   while (performance.now() < deadline && child.exitCode === null && child.signalCode === null) {
     if (await tryConnect(port)) return true;
+    await delay(LISTEN_POLL_MS);
+  }
+  return false;
+}
+
+/** Waits until a program has written `text` into its output file; returns false when it never does. */
+export async function says(
+  file: string,
+  text: string,
+  child: ChildProcess,
+  timeoutMs: number,
+): Promise<boolean> {
+  const deadline = performance.now() + timeoutMs;
+  while (performance.now() < deadline && child.exitCode === null && child.signalCode === null) {
+    if (readIfThere(file).includes(text)) return true;
     await delay(LISTEN_POLL_MS);
   }
   return false;
@@ -106,7 +121,7 @@ function processTree(pid: number): number[] {
   const tree = [pid];
   for (let i = 0; i < tree.length; i++) {
     for (const thread of listThreads(tree[i]!)) {
-      const children = readProc(`/proc/${tree[i]}/task/${thread}/children`).trim();
+      const children = readIfThere(`/proc/${tree[i]}/task/${thread}/children`).trim();
       if (children !== '') tree.push(...children.split(' ').map(Number));
     }
   }
@@ -121,7 +136,7 @@ function listThreads(pid: number): string[] {
   }
 }
 
-function readProc(path: string): string {
+function readIfThere(path: string): string {
   try {
     return readFileSync(path, 'latin1');
   } catch {
