@@ -13,7 +13,7 @@ import { assert } from '../core/errors.ts';
 import type { HostBytes } from '../core/bytes.ts';
 import { reasons, type Reason } from '../core/reason.ts';
 import type { FieldList, RequestHead, ResponseHead } from '../codec/http-message.ts';
-import { errorAnswer, renderAnswer, statusOf } from './error-answer.ts';
+import { errorAnswer, refusalStatusOf, renderAnswer } from './error-answer.ts';
 import type { DownstreamFacts, ExchangeContext, SessionWaiter } from './exchange-context.ts';
 import { ExchangeRequest } from './exchange-request.ts';
 import {
@@ -194,7 +194,9 @@ export class Exchange
 
   passResponseHead(head: ResponseHead, isEnd: boolean): void {
     if (this.phase === 'over') return;
-    this.status = head.status;
+    // The model has every tunnel begin with 200; an HTTP/1 client is sent 101.
+    const isSwitch = this.protocol !== null && head.status === 200 && this.downstreamVersion !== 'HTTP/2';
+    this.status = isSwitch ? 101 : head.status;
     this.isHeadSent = true;
     this.downstream.sendHead(head, isEnd);
     if (isEnd) this.endResponse();
@@ -312,7 +314,8 @@ export class Exchange
       if (this.phase !== 'tunnel') this.reason = downstreamReason(failure.reason);
       this.detail = failure.detail;
       // What the client did wrong its session has answered, where no answer had begun.
-      if (!this.isHeadSent && reasons[this.reason].outcome === 'refused') this.status = statusOf(this.reason);
+      if (!this.isHeadSent && reasons[this.reason].outcome === 'refused')
+        this.status = refusalStatusOf(this.reason);
     }
     this.finish();
   }
