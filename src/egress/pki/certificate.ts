@@ -1,6 +1,6 @@
 /** X.509 certificates (RFC 5280): written from a DER template and signed with native crypto; read for what a signer needs. */
 import { createHash, sign, X509Certificate, type KeyObject } from 'node:crypto';
-import { formatIp, parseIp, writeIp } from '../../core/ip.ts';
+import { parseIp, writeIp } from '../../core/ip.ts';
 import {
   bigInteger,
   bitString,
@@ -232,12 +232,6 @@ export function pemOf(certificate: Uint8Array, label = 'CERTIFICATE'): string {
 export function certificatesOf(pem: string): X509Certificate[] {
   const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g) ?? [];
   return blocks.map((block) => new X509Certificate(block));
-}
-
-/** An address in its one spelling, or a name as it is. */
-export function canonicalSubject(host: string): string {
-  const ip = parseIp(host);
-  return ip === undefined ? host : formatIp(ip);
 }
 
 function readExtensions(node: DerNode | undefined): Map<string, Buffer> {
