@@ -205,9 +205,10 @@ function listenerRow(status: ListenerStatus): object {
 
 function clusters(operations: Operations): Answer {
   return json(
-    operations.clusters().map(({ backend, references, dials, dialMeanMs, dialErrors }) => ({
+    operations.clusters().map(({ backend, references, connections, dials, dialMeanMs, dialErrors }) => ({
       backend,
       references,
+      connections,
       dials,
       dial_mean_ms: dialMeanMs === null ? null : Number(dialMeanMs.toFixed(3)),
       dial_errors: Object.fromEntries(dialErrors),

@@ -31,6 +31,8 @@ export interface ClusterStatus {
   readonly backend: string;
   /** Routes and default backends that name it. */
   readonly references: number;
+  /** HTTP connections open now, idle ones among them. */
+  readonly connections: number;
   readonly dials: number;
   readonly dialMeanMs: number | null;
   /** By reason, those that occurred. */

@@ -17,6 +17,11 @@ export function statusOf(reason: Reason): number {
   return facts[reason]?.status ?? 500;
 }
 
+/** As `statusOf`, of what a client's session refuses by itself: 0 where it ends the connection without an answer. */
+export function refusalStatusOf(reason: Reason): number {
+  return facts[reason]?.status ?? 0;
+}
+
 /** The answer to `request` that says why it ended. */
 export function errorAnswer(reason: Reason, ruleId: string | null = null): FilterAnswer {
   return { status: statusOf(reason), reason, ruleId };

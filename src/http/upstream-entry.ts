@@ -102,6 +102,7 @@ export class PoolEntry extends TimerEntry implements UpstreamDialOwner {
       return this.#failLine('internal-error', undefined);
     }
     this.#connections.add(connection);
+    this.#pool.context.onConnections?.(this.target, 1);
     if (version === 'h2') this.#sessions.push(connection);
     this.#serveLine(connection, durationMs, true);
     this.#settle(connection);
@@ -126,6 +127,7 @@ export class PoolEntry extends TimerEntry implements UpstreamDialOwner {
 
   onClosed(connection: PooledConnection): void {
     if (!this.#connections.delete(connection)) return;
+    this.#pool.context.onConnections?.(this.target, -1);
     this.#unidle(connection);
     const at = this.#sessions.indexOf(connection);
     if (at >= 0) this.#sessions.splice(at, 1);

@@ -37,6 +37,8 @@ export interface PoolContext {
   connectTimeoutMs: number;
   /** An attempt to open a connection ended: `failure` is null when it succeeded. For metrics. */
   onDialEnded(target: UpstreamTarget, durationMs: number, failure: Reason | null): void;
+  /** Connections that came, or went. For metrics. */
+  onConnections?(target: UpstreamTarget, change: 1 | -1): void;
   onFault(error: unknown): void;
 }
 

@@ -161,6 +161,7 @@ export class HttpConnection
 
   onClosed(reason: Reason, detail: string | undefined): void {
     this.#services.pool.release(this.#connection);
+    if (reason === 'http2-abuse') this.#services.onHttp2Abuse(detail ?? 'other');
     this.#gate.end(this.#connection, {
       reason,
       ruleId: this.#ruleId,

@@ -24,6 +24,8 @@ export interface HttpServices {
   readonly tracing: RequestTracing | null;
   /** A handshake with a client ended: as which kind, or why not. */
   onHandshake(result: 'full' | 'resumed' | Reason): void;
+  /** A client's connection was ended because it crossed a limit against abuse, named by its kind. */
+  onHttp2Abuse(kind: string): void;
   /** A request is over. */
   onRequestEnd(record: RequestSummary): void;
   /** A session answered by itself what was no request. */

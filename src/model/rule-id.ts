@@ -35,6 +35,13 @@ export function policyRuleId(
   return `policy/${listener}/${hostname}${pathPrefix}/${type}/${value}`;
 }
 
+/** The type in the id of a policy of this route; null: it is the id of something else. */
+export function policyTypeIn(routeId: string, ruleId: string): string | null {
+  // A value may hold anything, slashes too: the type is what follows the route.
+  const start = `policy${routeId.slice('route'.length)}/`;
+  return ruleId.startsWith(start) ? ruleId.slice(start.length, ruleId.indexOf('/', start.length)) : null;
+}
+
 /** `default-backend/:443/-` */
 export function defaultBackendRuleId(listener: string): string {
   return `default-backend/${listener}/-`;

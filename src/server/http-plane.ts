@@ -12,6 +12,7 @@ import { RouteFilters } from '../ingress/route-filters.ts';
 import { RouteRuntimes } from '../ingress/route-runtime.ts';
 import type { HttpServices } from '../ingress/services.ts';
 import type { HttpSettings } from '../model/http-settings.ts';
+import { policyTypeIn } from '../model/rule-id.ts';
 import type { TracingSettings } from '../model/operate-settings.ts';
 import type { LogLevel, ServerSettings } from '../model/settings.ts';
 import type { Network } from '../net/network.ts';
@@ -88,6 +89,7 @@ export class HttpPlane implements HttpServices {
         if (failure === null) connectionMetrics.dialed(name, durationMs);
         else connectionMetrics.dialFailed(name, failure);
       },
+      onConnections: ({ name }, change) => connectionMetrics.pooled(name, change),
       onFault: (error) => logger.error('a request failed by a fault of portcullis', { err: error }),
     };
     this.pool = new UpstreamPool(this.#poolContext);
@@ -125,7 +127,13 @@ export class HttpPlane implements HttpServices {
     const { routeId, method, status, reason, ruleId, totalMs, id } = record;
     this.#log.write(record);
     this.metrics.request(routeId ?? '', method, status, totalMs, id, this.#network.nowMs);
-    if (ruleId !== null && policyReasons.has(reason)) this.metrics.policyBlock(routeId ?? '', ruleId);
+    if (ruleId === null || routeId === null || !policyReasons.has(reason)) return;
+    const type = policyTypeIn(routeId, ruleId);
+    if (type !== null) this.metrics.policyBlock(routeId, type);
+  }
+
+  onHttp2Abuse(kind: string): void {
+    this.metrics.http2Abuse(kind);
   }
 
   onRefusal(
@@ -135,7 +143,6 @@ export class HttpPlane implements HttpServices {
     status: number,
     detail: string | undefined,
   ): void {
-    if (reason === 'http2-abuse') this.metrics.http2Abuse(detail ?? 'other');
     this.onRequestEnd({
       id: makeRequestId(),
       client: facts.client,

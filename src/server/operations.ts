@@ -81,6 +81,9 @@ export class ServerOperations implements Operations {
     const dials = new Map(
       metrics.read('portcullis_dial_duration_seconds').map((each) => [each.labels[0], each]),
     );
+    const open = new Map(
+      metrics.read('portcullis_upstream_connections').map(({ labels, value }) => [labels[0], value]),
+    );
     const errors = Map.groupBy(metrics.read('portcullis_dial_errors_total'), ({ labels }) => labels[0]);
     return Array.from(references, ([backend, count]): ClusterStatus => {
       const dialed = dials.get(backend);
@@ -88,6 +91,7 @@ export class ServerOperations implements Operations {
       return {
         backend,
         references: count,
+        connections: open.get(backend) ?? 0,
         dials: dialCount,
         dialMeanMs: dialCount === 0 ? null : (dialed!.value / dialCount) * 1_000,
         dialErrors: new Map(errors.get(backend)?.map(({ labels, value }) => [labels[1] ?? '', value])),

@@ -106,6 +106,14 @@ export const metrics = {
     namesMax * 2,
     '`reason` is one of the [reasons](reasons.md) that begin with `dial-` or `name-`.',
   ),
+  portcullis_upstream_connections: {
+    ...counter(
+      'HTTP connections to a backend that are open now, idle ones among them.',
+      ['backend'],
+      namesMax,
+    ),
+    type: 'gauge',
+  },
 
   // --- HTTP ---
   portcullis_http_requests_total: counter(

@@ -31,11 +31,13 @@ export class ConnectionMetrics {
   readonly #durations: Histogram;
   readonly #dials: MetricFamily<Histogram>;
   readonly #dialErrors: MetricFamily<Counter>;
+  readonly #upstreamConnections: MetricFamily<Counter>;
 
   constructor(metrics: SharedMetrics) {
     this.#durations = metrics.histograms('portcullis_connection_duration_seconds').at();
     this.#dials = metrics.histograms('portcullis_dial_duration_seconds');
     this.#dialErrors = metrics.counters('portcullis_dial_errors_total');
+    this.#upstreamConnections = metrics.gauges('portcullis_upstream_connections');
   }
 
   ended(id: string, durationMs: number, nowMs: number): void {
@@ -48,6 +50,11 @@ export class ConnectionMetrics {
 
   dialFailed(backend: string, reason: Reason): void {
     this.#dialErrors.at(backend, reason).add(1);
+  }
+
+  /** Connections that a pool keeps to a backend. */
+  pooled(backend: string, change: 1 | -1): void {
+    this.#upstreamConnections.at(backend).add(change);
   }
 }
 
@@ -95,6 +102,7 @@ export class HttpMetrics {
     cells.duration.observeFor(id, durationMs / 1_000, nowMs);
   }
 
+  /** `policy` is its type. */
   policyBlock(route: string, policy: string): void {
     this.#policyBlocks.at(route, policy).add(1);
   }
