@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, test, type TestContext } from 'node:test';
+import { egressDefaults } from '../model/egress-settings.ts';
 import { applicationId, migrate, type Migration, migrations, runStep, schemaVersion } from './migrations.ts';
 import { readPragma } from './sql.ts';
 import { StoreDatabase } from './store-database.ts';
@@ -76,6 +77,24 @@ describe('migrations', () => {
     assert.deepEqual(store.load()!.traffic.listeners[0]!.routes.slice(1), [route]);
   });
 
+  test('a file of the second schema keeps its rows; a listener has no certificate of its own, and there is no egress', (t) => {
+    const path = join(scratchDirectory(t), 'old.db');
+    withDatabase(path, (db) => {
+      migrate(db, path, migrations.slice(0, 2));
+      db.exec(`INSERT INTO settings VALUES ('version', 3); ${sampleRows}`);
+    });
+    const store = StoreDatabase.open(path, limits);
+    t.after(() => store.close());
+    const { traffic } = store.load()!;
+    assert.deepEqual([traffic.egress, traffic.listeners.map(({ tls }) => tls)], [null, [null]]);
+    store.commit(3, [{ kind: 'egress-set', egress: egressDefaults }], {
+      actor: 'a',
+      action: 'b',
+      changes: [],
+    });
+    assert.deepEqual(store.load()!.traffic.egress, egressDefaults);
+  });
+
   test('a step that fails leaves the file at the step before', (t) => {
     const db = newDatabase(t);
     const steps: Migration[] = [
@@ -138,6 +157,17 @@ describe('the schema', () => {
     ['a route of no listener', route({ listener_id: '7' })],
     ['a policy without a value', `INSERT INTO policies VALUES (1, 9, 'require_header', '')`],
     ['a policy twice', `INSERT INTO policies VALUES (1, 9, 'require_header', 'x-api-key')`],
+    ['a key of a listener without a certificate', `UPDATE listeners SET tls_key = '/a.key'`],
+    [
+      'a private key of a listener',
+      `UPDATE listeners SET tls_cert = '/a.pem', tls_key = '-----BEGIN PRIVATE KEY'`,
+    ],
+    [
+      'client certificates of a listener that nothing verifies',
+      `UPDATE listeners SET client_auth = 'require'`,
+    ],
+    ['a second document of egress settings', `INSERT INTO egress VALUES (2, '{}')`],
+    ['egress settings that are no object', `INSERT INTO egress VALUES (1, '[]')`],
     ['a text where a number belongs', `UPDATE listeners SET port = 'https'`],
     ['a negative limit', 'UPDATE listeners SET max_connections = -1'],
     [
@@ -190,7 +220,8 @@ const rowsOfFirstSchema = `
 `;
 
 const sampleRows = `
-  INSERT INTO listeners VALUES (1, ':443', 'ingress', '', 443, 0, '[]', 0, NULL, NULL, NULL, 'tls', 0, '[]');
+  INSERT INTO listeners (id, name, kind, host, port, proxy_protocol, proxy_protocol_from, max_connections)
+  VALUES (1, ':443', 'ingress', '', 443, 0, '[]', 0);
   ${route({ id: '1', hostname: `'first.example'` })};
   INSERT INTO policies VALUES (1, 0, 'require_header', 'x-api-key');
 `;

@@ -5,6 +5,7 @@
  * so it happened whole or not at all, and a second run changes nothing.
  */
 import type { DatabaseSync } from 'node:sqlite';
+import { egress } from './egress-migration.ts';
 import { layer7 } from './layer7-migration.ts';
 import { readPragma, transact } from './sql.ts';
 import { StoreError } from './errors.ts';
@@ -103,6 +104,7 @@ export const migrations: readonly Migration[] = [
     `,
   },
   layer7,
+  egress,
 ];
 
 export function schemaVersion(db: DatabaseSync): number {

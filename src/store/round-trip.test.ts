@@ -10,6 +10,7 @@ import type {
   TrafficSettings,
 } from '../model/settings.ts';
 import { buildSnapshot, type ListenerOptions } from '../model/snapshot.ts';
+import { anyParts, egressSettings } from '../model/testing/arbitrary-egress.ts';
 import { policy, record, route, routes } from '../model/testing/arbitrary-traffic.ts';
 import { StoreDatabase } from './store-database.ts';
 import type { StoredChange } from './stored-change.ts';
@@ -55,7 +56,7 @@ const parts = {
 };
 const listenerName = fc.constantFrom(':443', ':8443', '[::1]:9443', '127.0.0.1:0');
 const options = {
-  kind: fc.constant('ingress' as const),
+  kind: fc.constantFrom('ingress' as const, 'egress' as const),
   address: fc.record({ host: fc.constantFrom('', '::1', '127.0.0.1'), port: fc.nat(65_535) }),
   proxyProtocol: fc.boolean(),
   proxyProtocolFrom: fc.shuffledSubarray(['10.0.0.0/8', '2001:db8::/32']),
@@ -64,7 +65,13 @@ const options = {
   redirectHttps: fc.boolean(),
   trustedProxies: fc.shuffledSubarray(['10.0.0.0/8', '2001:db8::/32']),
   defaultBackend: fc.option(backend),
-  tls: fc.constant(null),
+  tls: fc.constantFrom(null, {
+    cert: '/etc/proxy.pem',
+    key: 'env:PROXY_KEY',
+    clientCa: '/etc/ca.pem',
+    clientAuth: 'require' as const,
+    minVersion: '1.3' as const,
+  }),
 };
 const listenerOptions: fc.Arbitrary<ListenerOptions> = fc.record({ name: listenerName, ...options });
 const listener: fc.Arbitrary<ListenerSettings> = fc.record({
@@ -80,6 +87,7 @@ const ips = ['192.0.2.1', '10.0.0.0', '2001:db8::1'];
 const cidrs = ['192.0.2.1/32', '192.0.2.0/24', '10.0.0.0/8', '::/0'];
 const countries = ['CN', 'DE', 'FR'];
 const geoipPath = fc.option(fc.constantFrom('/var/lib/a.mmdb', '/var/lib/b.mmdb'));
+const egress = fc.option(egressSettings(anyParts));
 const traffic: fc.Arbitrary<TrafficSettings> = fc.record({
   listeners: fc.uniqueArray(listener, { selector: (item) => item.name }),
   firewall: fc.record({
@@ -90,7 +98,7 @@ const traffic: fc.Arbitrary<TrafficSettings> = fc.record({
     rateLimitExempt: fc.shuffledSubarray(cidrs),
     rateLimit,
   }),
-  egress: fc.constant(null),
+  egress,
 });
 
 const rule = fc.oneof(
@@ -119,6 +127,7 @@ const change: fc.Arbitrary<Exclude<Change, { kind: 'geoip-set' }>> = fc.oneof(
     cidr: fc.constantFrom(...cidrs),
   }),
   fc.record({ kind: fc.constant('rate-limit-set' as const), rateLimit }),
+  fc.record({ kind: fc.constant('egress-set' as const), egress }),
 );
 
 describe('what is stored', () => {

@@ -11,6 +11,7 @@ import {
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, test, type TestContext } from 'node:test';
+import { egressDefaults } from '../model/egress-settings.ts';
 import { AuditLog, auditEntriesMax } from './audit-log.ts';
 import { migrate } from './migrations.ts';
 import { type AuditInput, Store, type StoredChange, type StoreLimits } from './store.ts';
@@ -34,6 +35,29 @@ describe('the store', () => {
     const again = await reopen(t, path);
     const firewall = { ...traffic.firewall, geoipDatabase: '/var/lib/geo.mmdb' };
     assert.deepEqual(await again.load(), { version: 2, traffic: { ...traffic, firewall } });
+  });
+
+  test('egress settings that hold a secret are not stored, and damaged ones are not served', async (t) => {
+    const { store, path } = await openStore(t);
+    await store.seed(traffic, entry);
+    const authority = { kind: 'keystore', path: '/ca.p12', password: 'text:hush' } as const;
+    await assert.rejects(
+      store.commit(1, [{ kind: 'egress-set', egress: { ...egressDefaults, authority } }], entry),
+      {
+        code: 'invalid',
+        message: 'the egress settings can not be stored: authority.password is no reference to a secret',
+      },
+    );
+    await store.commit(1, [{ kind: 'egress-set', egress: egressDefaults }], entry);
+    await store.close();
+    const db = new DatabaseSync(path);
+    db.exec(`UPDATE egress SET settings = '{"whitelist":[{"pattern":"~("}]}'`);
+    db.close();
+    const damaged = await reopen(t, path);
+    await assert.rejects(damaged.load(), {
+      code: 'corrupt',
+      message: /the egress settings are damaged: whitelist\[0\]\.pattern is no canonical pattern; restore/,
+    });
   });
 
   test('nobody but its owner may read any of its files', async (t) => {

@@ -1,5 +1,6 @@
 /** Rows → settings: the whole configuration, in the order in which it was written. */
 import type { DatabaseSync, SQLOutputValue } from 'node:sqlite';
+import { DocumentFault, readEgressDocument } from '../model/egress-document.ts';
 import type { EgressSettings } from '../model/egress-settings.ts';
 import type { FirewallRuleType } from '../model/rule-id.ts';
 import { noHeaderRules } from '../model/http-settings.ts';
@@ -23,6 +24,7 @@ import type {
   RouteMode,
   RouteSettings,
 } from '../model/settings.ts';
+import { StoreError } from './errors.ts';
 import { readConsistently, type Row } from './sql.ts';
 import type { StoredTraffic } from './stored-change.ts';
 
@@ -35,7 +37,7 @@ export function readTraffic(db: DatabaseSync): StoredTraffic | null {
     const traffic = {
       listeners: readListeners(db),
       firewall: readFirewall(db, settings),
-      egress: readEgress(settings),
+      egress: readEgress(db),
     };
     return { version: version as number, traffic };
   });
@@ -64,7 +66,7 @@ function readListeners(db: DatabaseSync): ListenerSettings[] {
       redirectHttps: row['redirect_https'] === 1,
       trustedProxies: JSON.parse(row['trusted_proxies'] as string) as string[],
       defaultBackend: readEndpoint(row, 'default'),
-      tls: null,
+      tls: readTls(row),
       routes: routes.get(row['id'] as number) ?? [],
     }));
 }
@@ -158,9 +160,16 @@ function readRateLimit(settings: StoredSettings): RateLimitSettings | null {
   return { connections, windowMs };
 }
 
-function readEgress(settings: StoredSettings): EgressSettings | null {
-  const json = settings.get('egress');
-  return typeof json === 'string' ? (JSON.parse(json) as EgressSettings) : null;
+function readEgress(db: DatabaseSync): EgressSettings | null {
+  const row = db.prepare('SELECT settings FROM egress').get();
+  if (row === undefined) return null;
+  try {
+    return readEgressDocument(JSON.parse(row['settings'] as string));
+  } catch (error) {
+    if (!(error instanceof DocumentFault || error instanceof SyntaxError)) throw error;
+    const fault = error instanceof DocumentFault ? error.message : 'the document is no JSON';
+    throw new StoreError('corrupt', `the egress settings are damaged: ${fault}; restore a snapshot`, error);
+  }
 }
 
 function append<Key, Item>(lists: Map<Key, Item[]>, key: Key, item: Item): void {

@@ -3,6 +3,7 @@
  * removed may be absent. Always inside a transaction of the caller.
  */
 import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite';
+import { DocumentFault, readEgressDocument } from '../model/egress-document.ts';
 import type { EgressSettings } from '../model/egress-settings.ts';
 import type { BackendTlsSettings, HeaderRules, RouteTlsSettings } from '../model/http-settings.ts';
 import type {
@@ -98,7 +99,15 @@ export class TrafficWriter {
   }
 
   #setEgress(egress: EgressSettings | null): void {
-    this.setSetting('egress', egress === null ? null : JSON.stringify(egress));
+    if (egress === null) return void this.#sql.removeEgress.run();
+    // A secret that stands in the settings themselves must not come to stand in a database and its backups.
+    try {
+      readEgressDocument(egress);
+    } catch (error) {
+      if (!(error instanceof DocumentFault)) throw error;
+      throw new StoreError('invalid', `the egress settings can not be stored: ${error.message}`, error);
+    }
+    this.#sql.putEgress.run(JSON.stringify(egress));
   }
 
   #setRateLimit(limit: RateLimitSettings | null): void {
@@ -123,6 +132,11 @@ const listenerColumns = [
   'default_host',
   'default_port',
   'default_path',
+  'tls_cert',
+  'tls_key',
+  'client_ca',
+  'client_auth',
+  'tls_min_version',
 ];
 
 const routeColumns = [
@@ -166,6 +180,9 @@ const statements = {
   removeRule: 'DELETE FROM firewall_rules WHERE type = ? AND value = ?',
   putExempt: 'INSERT INTO exempt_cidrs (cidr) VALUES (?) ON CONFLICT (cidr) DO NOTHING',
   removeExempt: 'DELETE FROM exempt_cidrs WHERE cidr = ?',
+  putEgress:
+    'INSERT INTO egress (id, settings) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET settings = excluded.settings',
+  removeEgress: 'DELETE FROM egress',
 } as const;
 
 function prepareStatements(db: DatabaseSync): Statements {
@@ -198,6 +215,7 @@ function listenerValues(listener: ListenerOptions): SQLInputValue[] {
     Number(listener.redirectHttps),
     JSON.stringify(listener.trustedProxies),
     ...endpointValues(listener.defaultBackend),
+    ...tlsValues(listener.tls),
   ];
 }
 
