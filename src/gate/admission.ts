@@ -12,7 +12,7 @@ import { parseIp } from '../core/ip.ts';
 import { isReason, type Reason } from '../core/reason.ts';
 import { TimerEntry } from '../core/timer-wheel.ts';
 import type { FirewallRefusal } from '../firewall/firewall.ts';
-import type { ListenerProtocol } from '../model/http-settings.ts';
+import type { ListenerOptions } from '../model/snapshot.ts';
 import { deafSink, type Channel, type ChannelSink, type Endpoint } from '../net/channel.ts';
 import { refusal, type Connection, type ConnectionOwner } from './connection.ts';
 import type { Gate } from './gate.ts';
@@ -93,8 +93,7 @@ export class Admission extends TimerEntry implements ChannelSink, ConnectionOwne
       rest = bytes.subarray(read.consumed);
       if (rest.length === 0) return;
     }
-    if (this.#isPlain === undefined)
-      this.#isPlain = isPlain(this.#connection.listener.settings.protocol, rest);
+    if (this.#isPlain === undefined) this.#isPlain = isPlain(this.#connection.listener.settings, rest);
     if (this.#isPlain) {
       this.#gate.context.network.timers.disarm(this);
       return this.#gate.handler.servePlain(this.#connection, rest);
@@ -145,7 +144,8 @@ export class Admission extends TimerEntry implements ChannelSink, ConnectionOwne
 /** A TLS connection begins with a handshake record (RFC 8446 §5.1), which begins no other protocol served here. */
 const handshakeRecord = 0x16;
 
-function isPlain(protocol: ListenerProtocol, bytes: HostBytes): boolean {
+function isPlain({ kind, protocol, tls }: ListenerOptions, bytes: HostBytes): boolean {
+  if (kind === 'egress') return tls === null || bytes[0] !== handshakeRecord;
   return protocol === 'http' || (protocol === 'auto' && bytes[0] !== handshakeRecord);
 }
 

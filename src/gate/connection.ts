@@ -33,6 +33,8 @@ export class Connection {
   destination: { readonly ip: IpAddress; readonly port: number } | null = null;
   serverName: string | null = null;
   owner: ConnectionOwner | null = null;
+  /** Told once, when its account is closed; null where nobody asks. */
+  onEnded: (() => void) | null = null;
   /** Its account is closed: nobody ends it again. */
   isEnded = false;
   /** Links of the gate's list of live connections. */

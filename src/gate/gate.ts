@@ -108,6 +108,7 @@ export class Gate {
     gauges.release(connection.slot);
     gauges.release(processSlot);
     this.#record(connection, end);
+    connection.onEnded?.();
     if (this.#live === 0) this.onIdle?.();
   }
 

@@ -10,6 +10,7 @@ import { cidrContains, parseCidr, type IpAddress } from '../core/ip.ts';
 import { RateTable } from '../core/rate-table.ts';
 import { SharedCounters } from '../core/shared-counters.ts';
 import { SharedGauges } from '../core/shared-gauges.ts';
+import type { EgressMaterials } from '../egress/materials.ts';
 import { Firewall, type FirewallRefusal } from '../firewall/firewall.ts';
 import { Gate } from '../gate/gate.ts';
 import { Ingress } from '../ingress/ingress.ts';
@@ -27,10 +28,12 @@ import { ConnectionLog } from '../telemetry/connection-log.ts';
 import { createLogger, type AdjustableLogger } from '../telemetry/logger.ts';
 import { SharedMetrics } from '../telemetry/metrics.ts';
 import { RequestLog } from '../telemetry/request-log.ts';
-import { ConnectionMetrics, HttpMetrics } from '../telemetry/traffic-metrics.ts';
+import { ConnectionMetrics, EgressMetrics, HttpMetrics } from '../telemetry/traffic-metrics.ts';
 import { WorkerVitals } from '../telemetry/worker-vitals.ts';
+import { EgressPlane } from './egress-plane.ts';
 import { EndedConnections } from './ended-connections.ts';
 import { HttpPlane } from './http-plane.ts';
+import { KindHandler } from './kind-handler.ts';
 import type { Binding, FromWorker, ListeningSocket, Publication, WorkerStart } from './messages.ts';
 
 /** How long a listener that is closed waits for the kernel's accept queue to run empty: under a flood it never does. */
@@ -57,6 +60,7 @@ export class DataPlane {
   readonly #vitals: WorkerVitals;
   readonly #gate: Gate;
   readonly #http: HttpPlane;
+  readonly #egress: EgressPlane;
   readonly #network: Network;
   readonly #doors = new Map<string, Door>();
   #rates: RateTable | null;
@@ -83,6 +87,7 @@ export class DataPlane {
     });
     const connectionMetrics = new ConnectionMetrics(this.#metrics);
     const spans = this.#metrics.counters('portcullis_spans_dropped_total').at();
+    const requestLog = new RequestLog(this.#output, start.logLevel, undefined, accessFilter);
     this.#http = new HttpPlane({
       worker: start.worker,
       requestRates: start.requestRates,
@@ -91,7 +96,7 @@ export class DataPlane {
       http: start.http,
       ticketSecret: start.ticketSecret,
       pseudonym: start.pseudonym,
-      log: new RequestLog(this.#output, start.logLevel, undefined, accessFilter),
+      log: requestLog,
       logger: this.#logger,
       tracing: start.tracing,
       programVersion: start.programVersion,
@@ -99,7 +104,15 @@ export class DataPlane {
       metrics: new HttpMetrics(this.#metrics),
       connectionMetrics,
     });
-    const ingress = new Ingress(this.#http);
+    this.#egress = new EgressPlane({
+      network: this.#network,
+      http: this.#http,
+      log: requestLog,
+      logger: this.#logger,
+      metrics: new EgressMetrics(this.#metrics),
+    });
+    this.#egress.adopt(snapshot.egress, start.egressMaterials);
+    const handler = new KindHandler(new Ingress(this.#http), this.#egress);
     this.#gate = new Gate(
       {
         network: this.#network,
@@ -114,11 +127,11 @@ export class DataPlane {
         idPrefix: start.idPrefix,
         slotOf: (listener) => this.#doors.get(listener)!.slot,
       },
-      ingress,
+      handler,
       snapshot,
       new Firewall(snapshot.firewall, this.#rates),
     );
-    ingress.gate = this.#gate;
+    handler.gate = this.#gate;
     this.watch(start.isWatched);
   }
 
@@ -163,6 +176,7 @@ export class DataPlane {
     added,
     rateTable,
     requestRates,
+    egressMaterials,
     disconnect,
   }: Publication): Promise<number> {
     // A replaced worker may start from a version whose publication is still on its way.
@@ -176,6 +190,7 @@ export class DataPlane {
     const { snapshot, firewall } = this.#gate;
     this.#http.addRates(requestRates);
     const next = applyChanges(snapshot, version, changes);
+    if (egressMaterials !== undefined) this.#egress.adopt(next.egress, egressMaterials);
     this.#gate.adopt(next, new Firewall(next.firewall, this.#rates, firewall));
     const closing: Promise<void>[] = [];
     for (const [listener, door] of this.#doors) {
@@ -185,6 +200,12 @@ export class DataPlane {
     }
     await Promise.all(closing);
     return disconnect === null ? 0 : this.#gate.abortRefused(judgeBy(disconnect, this.#gate.firewall));
+  }
+
+  /** Files that egress uses were read again. */
+  adoptEgress(materials: EgressMaterials): void {
+    this.#egress.adopt(this.#gate.snapshot.egress, materials);
+    this.#egress.reopenLogs();
   }
 
   adoptGeoip(database: SharedArrayBuffer): void {
@@ -223,6 +244,7 @@ export class DataPlane {
     if (this.#gate.live > 0) await new Promise<void>((resolve) => (this.#gate.onIdle = resolve));
     this.#gate.onIdle = null;
     await this.#http.close();
+    this.#egress.close();
     this.#vitals.stop();
     this.#output.flush();
     this.#network.close();

@@ -1,5 +1,6 @@
 /** What supervisor and workers say to each other. Plain data and shared memory; everything here crosses threads. */
 import type { MessagePort } from 'node:worker_threads';
+import type { EgressMaterials } from '../egress/materials.ts';
 import type { Change, FirewallRule } from '../model/change.ts';
 import type { HttpSettings } from '../model/http-settings.ts';
 import type { AccessLogSettings, TracingSettings } from '../model/operate-settings.ts';
@@ -30,6 +31,8 @@ export interface WorkerStart {
   readonly rateTable: SharedArrayBuffer | null;
   /** The shared tables of rate_limit policies. */
   readonly requestRates: RateBuffers;
+  /** What the egress settings need of the world; null without them. */
+  readonly egressMaterials: EgressMaterials | null;
   /** Null without a GeoIP database. */
   readonly geoip: SharedArrayBuffer | null;
   readonly logLevel: LogLevel;
@@ -69,6 +72,8 @@ export interface Publication {
   readonly rateTable: SharedArrayBuffer | null | undefined;
   /** Tables of rate_limit policies that the changes add. */
   readonly requestRates: RateBuffers;
+  /** Those of new egress settings; undefined leaves them. */
+  readonly egressMaterials: EgressMaterials | null | undefined;
   /** End open connections from addresses that this new rule matches. */
   readonly disconnect: FirewallRule | null;
 }
@@ -86,6 +91,8 @@ export type ToWorker =
   | { readonly kind: 'log-level'; readonly level: LogLevel }
   /** Name your listening sockets; answer `sockets`. */
   | { readonly kind: 'sockets' }
+  /** Files of egress as read again: certificates, secrets, logs that a rotator moved. */
+  | { readonly kind: 'egress'; readonly materials: EgressMaterials }
   /** Tell how connections end, or stop telling. */
   | { readonly kind: 'watch'; readonly isOn: boolean }
   /** Stop accepting; answer `drained` when the last connection has ended. */

@@ -129,6 +129,7 @@ export class Server {
     this.#takeLogLevel(settings.process.log.level);
     this.#supervisor.metrics.counters('proxy_config_reloads_total').at().add(1);
     if (this.#ledger === null) await this.#applyFile(settings.traffic);
+    this.#supervisor.reloadEgressFiles();
     await this.#supervisor.reloadGeoip();
   }
 

@@ -10,8 +10,10 @@ import { RateTable } from '../core/rate-table.ts';
 import { SharedCounters } from '../core/shared-counters.ts';
 import { listenerSlotsMax, processSlot, SharedGauges } from '../core/shared-gauges.ts';
 import { ControlError } from '../admin/control.ts';
+import type { EgressMaterials } from '../egress/materials.ts';
 import { openGeoip } from '../firewall/geoip.ts';
 import { applyChanges, type Change, type FirewallRule } from '../model/change.ts';
+import type { EgressSettings } from '../model/egress-settings.ts';
 import type { LogLevel, ProcessSettings, TrafficSettings } from '../model/settings.ts';
 import { buildSnapshot, type Snapshot } from '../model/snapshot.ts';
 import type { ConnectionSummary } from '../telemetry/connection-log.ts';
@@ -20,6 +22,7 @@ import type { Logger } from '../telemetry/logger.ts';
 import { SharedMetrics } from '../telemetry/metrics.ts';
 import { AddressError, connectionLimit, reserveAddress } from './addresses.ts';
 import { openDatabase, toRows } from './change-rows.ts';
+import { readEgressFiles } from './egress-files.ts';
 import { Fleet } from './fleet.ts';
 import { EnvironmentError, LedgerAheadError, type ChangePlan, type Ledger } from './ledger.ts';
 import type { Binding, WorkerStart } from './messages.ts';
@@ -93,6 +96,7 @@ export class Supervisor {
   #snapshot: Snapshot | null = null;
   #rateTable: RateTable | null = null;
   readonly #requestRates: RequestRateTables;
+  #egressMaterials: EgressMaterials | null = null;
   #ended: EndedObserver | null = null;
   /** Changes go one by one: the tail of the queue. */
   #queue: Promise<unknown> = Promise.resolve();
@@ -260,6 +264,22 @@ export class Supervisor {
     this.#fleet.send({ kind: 'settings', server, http });
   }
 
+  /** Reads again what egress needs of the world. A bad file leaves what was read before in service. */
+  reloadEgressFiles(): void {
+    const { egress } = this.#state.settings;
+    if (egress === null) return;
+    try {
+      this.#egressMaterials = this.#readEgress(egress);
+    } catch (error) {
+      this.metrics.counters('proxy_config_load_errors_total').at().add(1);
+      this.#options.logger.error('files of egress not reloaded, the old ones stay', {
+        reason: (error as Error).message,
+      });
+      return;
+    }
+    this.#fleet.send({ kind: 'egress', materials: this.#egressMaterials! });
+  }
+
   setLogLevel(level: LogLevel): void {
     const { log } = this.#processSettings;
     this.#processSettings = { ...this.#processSettings, log: { ...log, level } };
@@ -285,12 +305,29 @@ export class Supervisor {
       const binding = await this.#reserve(name, address);
       this.#bindings.set(name, binding);
     }
+    this.#egressMaterials = this.#readEgress(this.#state.settings.egress);
     try {
       await this.#fleet.start();
     } catch (error) {
       throw new EnvironmentError((error as Error).message, { cause: error });
     }
     this.#inherited = new Map();
+  }
+
+  /** Undefined when the changes leave egress as it is. */
+  #readNewEgress(changes: readonly StoredChange[]): EgressMaterials | null | undefined {
+    const change = changes.findLast(({ kind }) => kind === 'egress-set');
+    if (change?.kind !== 'egress-set') return undefined;
+    try {
+      return this.#readEgress(change.egress);
+    } catch (error) {
+      throw new ControlError('invalid-argument', (error as Error).message, 'egress', { cause: error });
+    }
+  }
+
+  #readEgress(settings: EgressSettings | null): EgressMaterials | null {
+    const ports = Array.from(this.#bindings.values(), ({ port }) => port);
+    return readEgressFiles(settings, this.#processSettings, ports);
   }
 
   #adoptGeoip(database: SharedArrayBuffer | null): void {
@@ -327,6 +364,7 @@ export class Supervisor {
     commit: (base: number) => Promise<number>,
   ): Promise<ChangeResult> {
     const rows = await toRows(changes);
+    const materials = this.#readNewEgress(changes);
     const added = await this.#reserveAdded(changes);
     const problem = await this.#fleet.prepare(added);
     if (problem !== null) {
@@ -341,6 +379,7 @@ export class Supervisor {
       for (const { slot } of added) this.#slots.retire(slot);
       throw error;
     }
+    if (materials !== undefined) this.#egressMaterials = materials;
     return { version, disconnected: await this.#publish(version, changes, rows, added, disconnect) };
   }
 
@@ -356,6 +395,7 @@ export class Supervisor {
     this.#version = version;
     if (this.#snapshot !== null) this.#snapshot = applyChanges(this.#snapshot, version, rows);
     for (const row of rows) if (row.kind === 'geoip-set') this.#geoip = row.database;
+    const hasNewEgress = changes.some(({ kind }) => kind === 'egress-set');
     const hasNewRate = changes.some(({ kind }) => kind === 'rate-limit-set');
     if (hasNewRate) this.#rateTable = this.#newRateTable();
     for (const binding of added) this.#bindings.set(binding.listener, binding);
@@ -369,6 +409,7 @@ export class Supervisor {
       added,
       rateTable: hasNewRate ? (this.#rateTable?.buffer ?? null) : undefined,
       requestRates: this.#addRequestRates(changes),
+      egressMaterials: hasNewEgress ? this.#egressMaterials : undefined,
       disconnect,
     });
     for (const { slot } of removed) this.#slots.retire(slot);
@@ -424,6 +465,7 @@ export class Supervisor {
       metrics: this.#metrics.buffer,
       rateTable: this.#rateTable?.buffer ?? null,
       requestRates: this.#requestRates.buffers,
+      egressMaterials: this.#egressMaterials,
       geoip: this.#geoip,
       logLevel: log.level,
       accessLog: operate.accessLog,

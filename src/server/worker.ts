@@ -42,6 +42,8 @@ async function onMessage(plane: DataPlane, message: ToWorker): Promise<void> {
       return send({ kind: 'sockets', sockets: plane.sockets() });
     case 'log-level':
       return plane.setLogLevel(message.level);
+    case 'egress':
+      return plane.adoptEgress(message.materials);
     case 'watch':
       return plane.watch(message.isOn);
     case 'drain':

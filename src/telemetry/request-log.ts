@@ -5,6 +5,7 @@
  */
 
 import { reasons, type Reason } from '../core/reason.ts';
+import type { EgressAction } from '../model/egress-settings.ts';
 import { logLevels, type LogLevel } from '../model/settings.ts';
 import { AccessFilter, everything } from './access-filter.ts';
 import { connectionLevel } from './connection-log.ts';
@@ -81,11 +82,12 @@ export class RequestLog {
   }
 
   /** What comes from peers (host, path, method, user agent, id, detail) is escaped here. */
-  write(summary: RequestSummary): void {
+  /** `action` is what egress decided; ingress has none. */
+  write(summary: RequestSummary, action: EgressAction | null = null): void {
     const level = requestLevel(summary.reason);
     if (logLevels.indexOf(level) < this.#levelIndex) return;
     if (!this.#filter.takes(reasons[summary.reason].outcome)) return;
-    this.#output.write(this.#filter.cut(formatRequest(summary, level, this.#clock())));
+    this.#output.write(this.#filter.cut(formatRequest(summary, action, level, this.#clock())));
   }
 }
 
@@ -105,7 +107,12 @@ function levelOf(reason: Reason): LogLevel {
 /** Longest path, query included, that a line carries. */
 const pathCharactersMax = 2048;
 
-function formatRequest(summary: RequestSummary, level: LogLevel, timeMs: number): string {
+function formatRequest(
+  summary: RequestSummary,
+  action: EgressAction | null,
+  level: LogLevel,
+  timeMs: number,
+): string {
   const { reason, ruleId, detail, upstreamVersion, protocol, userAgent, trace } = summary;
   return (
     `${linePrefix(level, timeMs)},"msg":"request","id":${quoteText(summary.id)}` +
@@ -121,6 +128,7 @@ function formatRequest(summary: RequestSummary, level: LogLevel, timeMs: number)
     (summary.isRetried ? ',"retried":true' : '') +
     (userAgent === undefined ? '' : `,"user_agent":${quoteText(userAgent)}`) +
     (trace === null ? '' : `,"trace_id":"${trace.traceId}"`) +
+    (action === null ? '' : `,"action":"${action}"`) +
     `,"verdict":"${reasons[reason].outcome}","reason":"${reason}"` +
     (ruleId === null ? '' : `,"rule":${quoteConfigured(ruleId)}`) +
     `${detail === undefined ? '' : `,"detail":${quoteText(detail)}`}}\n`
