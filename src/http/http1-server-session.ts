@@ -85,6 +85,8 @@ export class Http1ServerSession
   /** Takes the channel over. The observer may be called before this returns, for what `opening` holds. */
   start(): void {
     this.#channel.sink = this;
+    // Whoever read the opening may have been reading on, and what we believe of the channel must be so.
+    this.#channel.pause();
     this.#deadlines.watch('first');
     if (this.#opening !== undefined) this.onData(this.#channel, this.#opening);
     if (this.#phase === 'open') this.#steer();
@@ -97,7 +99,7 @@ export class Http1ServerSession
   drain(): void {
     if (this.#phase !== 'open' || this.#isDraining) return;
     this.#isDraining = true;
-    if (this.#isIdle()) this.#finish('session-closed', undefined);
+    if (this.#isIdle()) this.#deadlines.watch('last');
   }
 
   abort(reason: Reason, detail?: string): void {
@@ -309,6 +311,7 @@ export class Http1ServerSession
     if (wait === 'head') this.#refuse('request-timeout', 'the head did not arrive in time');
     else if (wait === 'first') this.#cut('request-timeout', 'no request came', false);
     else if (wait === 'request') this.#cut('keep-alive-timeout', undefined, false);
+    else if (wait === 'last') this.#finish('session-closed', undefined);
     else this.#cut('idle-timeout', undefined, true);
   }
 
@@ -361,7 +364,8 @@ export class Http1ServerSession
     if (isFull || this.#readAhead.isFull) this.#pause();
     else this.#resume();
     if (stream !== null) return;
-    if (this.#isDraining && this.#isIdle()) return this.#finish('session-closed', undefined);
+    // A request may be on its way, and whoever sent it would see it fail: it is answered, with Connection: close.
+    if (this.#isDraining && this.#isIdle()) return this.#deadlines.watch('last');
     if (this.#discardedBytes >= 0) this.#deadlines.watch('body');
     else if (this.#parser.isInHead) this.#deadlines.watch('head');
     else if (this.#requestCount > 0) this.#deadlines.watch('request');
