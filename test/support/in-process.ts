@@ -64,7 +64,7 @@ export class InProcess implements AsyncDisposable {
   /** Resolves when every worker serves. */
   async whole(): Promise<void> {
     const { fleet } = this.server.supervisor;
-    const deadlineMs = performance.now() + 10_000;
+    const deadlineMs = performance.now() + 30_000;
     while (fleet.serving < fleet.workers.length) {
       assert.ok(performance.now() < deadlineMs, 'a dead worker was not replaced');
       await new Promise((resolve) => setTimeout(resolve, 5));

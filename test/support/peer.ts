@@ -16,7 +16,7 @@ import {
 export type PeerEnding = 'end' | (string & {});
 
 /** Nothing a test waits for takes longer on the slowest machine. */
-const patienceMs = 10_000;
+const patienceMs = 20_000;
 
 export class Peer {
   readonly socket: Socket;

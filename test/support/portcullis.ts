@@ -57,7 +57,7 @@ export interface Exit {
 }
 
 /** Nothing a test waits for takes longer on the slowest machine. */
-const patienceMs = 10_000;
+const patienceMs = 30_000;
 
 const running = new Set<ChildProcess>();
 process.once('exit', () => {
