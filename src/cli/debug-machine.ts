@@ -6,7 +6,7 @@ import { dirname } from 'node:path';
 
 const processesMax = 8;
 const threadsMax = 512;
-/** What stands before `serve`, whichever way the program was started. */
+/** What stands before `serve` until a server takes its title, which is all that is left then. */
 const programName = /(?:^|\/)(?:portcullis|cli\/main\.[jt]s)$/;
 
 const tuning = [
@@ -55,11 +55,12 @@ export function serverProcesses(): object[] {
 }
 
 function commandOf(pid: string): string[] {
-  return (textOf(`/proc/${pid}/cmdline`) ?? '').split('\0').slice(0, -1);
+  return (textOf(`/proc/${pid}/cmdline`) ?? '').split('\0').filter((word) => word !== '');
 }
 
 function isServer(command: readonly string[]): boolean {
   const at = command.indexOf('serve');
+  if (command.length === 1) return programName.test(command[0]!);
   return at > 0 && programName.test(command[at - 1]!);
 }
 
