@@ -142,7 +142,7 @@ function leafRow(name: string, leaf: Leaf, path: Path): readonly string[] {
 }
 
 function defaultText(leaf: Setting<unknown> | List<unknown>): string {
-  if (leaf.form === 'list') return '`[]`';
+  if (leaf.form === 'list') return leaf.fallback.map((item) => `\`${item}\``).join(', ') || '`[]`';
   if (leaf.fallback === undefined) return 'required';
   return leaf.fallback === null ? 'none' : `\`${JSON.stringify(leaf.fallback)}\``;
 }
@@ -176,7 +176,13 @@ function nodeSchema(node: Node): object {
     case 'setting':
       return { description, ...node.kind.json, ...(node.fallback == null ? {} : { default: node.fallback }) };
     case 'list':
-      return { description, type: 'array', maxItems: node.countMax, items: node.kind.json };
+      return {
+        description,
+        type: 'array',
+        maxItems: node.countMax,
+        items: node.kind.json,
+        ...(node.fallback.length === 0 ? {} : { default: node.fallback }),
+      };
     case 'entries':
       return entriesSchema(node);
     case 'section':
@@ -195,8 +201,10 @@ function entriesSchema({ description, kind, isRepeatable, countMax }: Entries): 
   return { description, type: 'object', maxProperties: countMax, additionalProperties: value };
 }
 
-function rowsSchema({ description, fields, countMin, countMax }: Rows<Fields>): object {
-  return { description, type: 'array', minItems: countMin, maxItems: countMax, items: tableSchema(fields) };
+function rowsSchema({ description, fields, countMin, countMax, shorthand }: Rows<Fields>): object {
+  const items =
+    shorthand === null ? tableSchema(fields) : { anyOf: [{ type: 'string' }, tableSchema(fields)] };
+  return { description, type: 'array', minItems: countMin, maxItems: countMax, items };
 }
 
 function reasonsPage(): string {

@@ -78,6 +78,15 @@ export class CertificateReader {
     return early === undefined ? undefined : `one that begins on ${day(early.validFrom)}`;
   }
 
+  /** Why there is no secret; undefined when there is one. */
+  secretFault(reference: SecretReference): PemFault | undefined {
+    const secret = this.#secret(reference);
+    if (secret instanceof PemFault) return secret;
+    return secret.trim() === ''
+      ? new PemFault('secret-missing', `${quote(reference)}, which is empty`)
+      : undefined;
+  }
+
   #secret(reference: SecretReference): string | PemFault {
     if (!reference.startsWith('env:')) {
       const text = readSmallFile(reference, pemBytesMax);

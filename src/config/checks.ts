@@ -7,6 +7,7 @@ import { checkAdmin } from './admin-checks.ts';
 import { CertificateReader } from './certificates.ts';
 import { rawIn } from './check-context.ts';
 import type { CheckContext } from './check-context.ts';
+import { checkEgress } from './egress-checks.ts';
 import type { Environment } from './environment.ts';
 import { checkFirewall } from './firewall-checks.ts';
 import type { Directory } from './kinds.ts';
@@ -47,9 +48,13 @@ export function checkValues(values: Values, context: CheckContext): void {
   checkTraffic(values, context);
 }
 
-export function checkTraffic(values: Pick<Values, 'firewall' | 'listeners'>, context: CheckContext): void {
+export function checkTraffic(
+  values: Pick<Values, 'firewall' | 'listeners' | 'egress'>,
+  context: CheckContext,
+): void {
   checkListeners(values, context);
   checkFirewall(values, context);
+  checkEgress(values, context);
 }
 
 function checkSizes({ http }: Values, report: Report): void {

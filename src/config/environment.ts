@@ -4,6 +4,7 @@
  * commas; an empty value is an empty list, or a setting left out.
  */
 
+import { rawIn } from './check-context.ts';
 import { plain } from './problem.ts';
 import type { Finding, Path } from './problem.ts';
 import { isTable } from './reader.ts';
@@ -20,6 +21,8 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 export interface Leaf {
   readonly path: Path;
   readonly node: Setting<unknown> | List<unknown>;
+  /** Of the row that the leaf is in, if rows have one: what a row of text stands for. */
+  readonly shorthand: string | null;
 }
 
 export interface VariableFinding extends Finding {
@@ -33,13 +36,13 @@ export interface Overlay {
 }
 
 /** Every setting and list below `fields`. */
-export function* leaves(fields: Fields, path: Path = []): Generator<Leaf> {
+export function* leaves(fields: Fields, path: Path = [], shorthand: string | null = null): Generator<Leaf> {
   for (const [name, node] of Object.entries(fields)) {
     const here = [...path, name];
     if (node.form === 'section') yield* leaves(node.fields, here);
-    else if (node.form === 'rows') yield* leaves(node.fields, [...here, 0]);
+    else if (node.form === 'rows') yield* leaves(node.fields, [...here, 0], node.shorthand);
     // No variable could name the keys of a table that the operator chooses.
-    else if (node.form !== 'entries') yield { path: here, node };
+    else if (node.form !== 'entries') yield { path: here, node, shorthand };
   }
 }
 
@@ -63,6 +66,7 @@ export function overlay(fields: Fields, root: Record<string, unknown>, environme
       continue;
     }
     const path = withIndexes(leaf.path, name);
+    if (leaf.shorthand !== null) writeOut(root, path, leaf.shorthand);
     const fault = write(root, path, rawValue(leaf.node, environment[name]!), (made) => {
       origins.set(pathKey(made), name);
     });
@@ -92,6 +96,15 @@ function rawValue(node: Leaf['node'], text: string): unknown {
   if (node.form === 'setting') return text === '' && node.fallback === null ? null : node.kind.fromText(text);
   const items = text.split(',').map((item) => item.trim());
   return items.filter((item) => item !== '').map((item) => node.kind.fromText(item));
+}
+
+/** Turns a row that is written as text into the table it stands for, so that a variable may add to it. */
+function writeOut(root: Record<string, unknown>, path: Path, shorthand: string): void {
+  const rows = rawIn(root)(path.slice(0, -2));
+  const index = path.at(-2);
+  if (!Array.isArray(rows) || typeof index !== 'number') return;
+  const row: unknown = rows[index];
+  if (typeof row === 'string') rows[index] = { [shorthand]: row };
 }
 
 /** Writes at `path`, making tables and the next row of a list on the way; answers why it could not. */

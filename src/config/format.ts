@@ -1,7 +1,9 @@
 /** Prints traffic settings as a TOML file. What has its default is left out; loading the text gives the same settings. */
 
 import { formatEndpoint } from '../model/endpoint.ts';
-import type { HeaderRules } from '../model/http-settings.ts';
+import type { EgressSettings } from '../model/egress-settings.ts';
+import { writeEgress, type Written } from '../model/egress-written.ts';
+import type { HeaderRules, RouteTlsSettings } from '../model/http-settings.ts';
 import type {
   FirewallSettings,
   ListenerSettings,
@@ -14,8 +16,12 @@ import { formatDuration } from '../core/quantity.ts';
 /** Longer lists have a line for each element. */
 const lineCharactersMax = 100;
 
-export function formatTraffic({ listeners, firewall }: TrafficSettings): string {
-  const blocks = [...formatFirewall(firewall), ...listeners.flatMap(formatListener)];
+export function formatTraffic({ listeners, firewall, egress }: TrafficSettings): string {
+  const blocks = [
+    ...formatFirewall(firewall),
+    ...listeners.flatMap(formatListener),
+    ...(egress === null ? [] : [formatEgress(egress)]),
+  ];
   return blocks.map((lines) => `${lines.join('\n')}\n`).join('\n');
 }
 
@@ -51,9 +57,10 @@ function isSingleAddress(cidr: string): boolean {
 }
 
 function formatListener(listener: ListenerSettings): Block[] {
-  const { defaultBackend, protocol } = listener;
+  const { defaultBackend, protocol, tls } = listener;
   const pairs = formatPairs('', {
     addr: listener.name,
+    kind: listener.kind === 'ingress' ? null : listener.kind,
     protocol: protocol === 'tls' ? null : protocol,
     redirect_https: listener.redirectHttps,
     trusted_proxies: listener.trustedProxies,
@@ -61,6 +68,7 @@ function formatListener(listener: ListenerSettings): Block[] {
     proxy_protocol_from: listener.proxyProtocolFrom,
     max_connections: listener.maxConnections,
     default_backend: defaultBackend && formatEndpoint(defaultBackend),
+    ...formatTls(tls),
   });
   return [['[[listeners]]', ...pairs], ...listener.routes.flatMap(formatRoute)];
 }
@@ -73,11 +81,7 @@ function formatRoute(route: RouteSettings): Block[] {
     mode: route.mode === 'l4' ? null : route.mode,
     backend: formatEndpoint(route.backend),
     send_proxy_protocol: route.sendProxyProtocol,
-    tls_cert: tls && tls.cert,
-    tls_key: tls && tls.key,
-    client_ca: tls && tls.clientCa,
-    client_auth: tls === null || tls.clientAuth === 'none' ? null : tls.clientAuth,
-    tls_min_version: tls === null || tls.minVersion === '1.2' ? null : tls.minVersion,
+    ...formatTls(tls),
     backend_protocol: route.backendProtocol === 'h2c' ? null : route.backendProtocol,
     backend_tls: backendTls !== null,
     backend_ca: backendTls && backendTls.ca,
@@ -90,6 +94,41 @@ function formatRoute(route: RouteSettings): Block[] {
     ...formatHeaders('response_headers', route.responseHeaders),
   ];
   return [['  [[listeners.routes]]', ...pairs, ...headers], ...route.policies.map(formatPolicy)];
+}
+
+function formatTls(tls: RouteTlsSettings | null): Readonly<Record<string, Value>> {
+  if (tls === null) return {};
+  return {
+    tls_cert: tls.cert,
+    tls_key: tls.key,
+    client_ca: tls.clientCa,
+    client_auth: tls.clientAuth === 'none' ? null : tls.clientAuth,
+    tls_min_version: tls.minVersion === '1.2' ? null : tls.minVersion,
+  };
+}
+
+/** Entries are written within `[egress]`, each on its line: some are text and some are tables. */
+function formatEgress(egress: EgressSettings): Block {
+  const lines = Object.entries(writeEgress(egress)).flatMap(([name, value]) => {
+    const oneLine = `${name} = ${formatInline(value)}`;
+    if (!Array.isArray(value) || (oneLine.length <= lineCharactersMax && !value.some(isTable)))
+      return [oneLine];
+    return [`${name} = [`, ...(value as Written[]).map((item) => `  ${formatInline(item)},`), ']'];
+  });
+  return ['[egress]', ...lines];
+}
+
+function formatInline(value: Written): string {
+  if (typeof value !== 'object') return formatScalar(value);
+  if (Array.isArray(value)) return `[${(value as Written[]).map(formatInline).join(', ')}]`;
+  const items = Object.entries(value).map(([name, each]) => {
+    return `${/^[\w-]+$/.test(name) ? name : formatScalar(name)} = ${formatInline(each as Written)}`;
+  });
+  return `{ ${items.join(', ')} }`;
+}
+
+function isTable(value: unknown): boolean {
+  return typeof value === 'object';
 }
 
 /** One line, for a table of its own would end the route's. */

@@ -27,7 +27,7 @@ export function checkHeaderRules(route: RouteValues, path: Path, report: Report)
     remove.forEach((name, index) => checkName(name, [...here, 'remove', index], report));
     for (const [name, value] of set) {
       if (setting === 'request_headers' && name === 'host')
-        checkAuthority(value, [...here, 'set', name], report);
+        checkAuthorityValue(value, [...here, 'set', name], report);
       else checkName(name, [...here, 'set', name ?? ''], report);
     }
     for (const [name] of add) checkName(name, [...here, 'add', name ?? ''], report);
@@ -44,7 +44,7 @@ function checkName(name: string | undefined, path: Path, report: Report): void {
 }
 
 /** Host, with or without a port: what a request may carry as its authority. */
-function checkAuthority(value: string | undefined, path: Path, report: Report): void {
+export function checkAuthorityValue(value: string | undefined, path: Path, report: Report): void {
   if (value === undefined || /^(?:[\w.-]+|\[[\da-fA-F:.]+\])(?::\d{1,5})?$/.test(value)) return;
   report.error('value-invalid', path, 'a host such as "app.internal" or "app.internal:8080"', quote(value));
 }

@@ -26,6 +26,8 @@ export interface Kind<T> {
   /** Completes "expected …". */
   readonly expected: string;
   readonly json: JsonSchema;
+  /** True: what was found may be a secret and is not shown. */
+  readonly isHidden?: true;
   /** What the text of an environment variable is, raw. */
   fromText(text: string): unknown;
   /** `directory` is the one that relative paths are counted from; null refuses them. */

@@ -3,14 +3,16 @@
 import { formatEndpoint } from '../model/endpoint.ts';
 import type { EndpointAddress, ListenAddress } from '../model/settings.ts';
 import { containsHost, formatListenAddress, isLoopbackHost, overlap } from './address.ts';
+import { checkPair } from './certificates.ts';
 import type { CheckContext, RawAt } from './check-context.ts';
+import { checkKind } from './egress-checks.ts';
 import { checkHostnames } from './hostname-checks.ts';
 import { parsedOf } from './policy-values.ts';
 import { formatPath, quote } from './problem.ts';
 import type { Path } from './problem.ts';
 import { checkDuplicates } from './report.ts';
 import type { Report } from './report.ts';
-import { checkRoute } from './route-checks.ts';
+import { checkClientAuth, checkRoute } from './route-checks.ts';
 import type { Values } from './schema.ts';
 
 type Listener = Values['listeners'][number];
@@ -25,6 +27,8 @@ export function checkListener(listener: Listener, path: Path, context: CheckCont
   const { rawAt, report } = context;
   checkProxyProtocol(listener, path, rawAt, report);
   checkDuplicates(listener.proxy_protocol_from, [...path, 'proxy_protocol_from'], report);
+  checkKind(listener, path, context);
+  if (listener.kind === 'egress') return checkOwnTls(listener, path, context);
   checkProtocol(listener, path, report);
   checkTrust(listener, path, report);
   checkHostnames(listener.routes, [...path, 'routes'], report);
@@ -32,6 +36,18 @@ export function checkListener(listener: Listener, path: Path, context: CheckCont
   checkUse(listener, path, rawAt, report);
   const { protocol } = listener;
   listener.routes.forEach((route, index) => checkRoute(route, [...path, 'routes', index], context, protocol));
+}
+
+/** Of an egress listener, which may end the TLS of its clients itself. */
+function checkOwnTls(listener: Listener, path: Path, context: CheckContext): void {
+  const { tls_cert: cert, tls_key: key } = listener;
+  const missing = (['tls_cert', 'tls_key'] as const).filter((name) => listener[name] === null);
+  if (missing.length === 1) {
+    const present = cert === null ? 'tls_key' : 'tls_cert';
+    context.report.error('tls-missing', [...path, present], `${missing[0]!} beside it`, 'none');
+  }
+  checkPair({ tls_cert: cert, tls_key: key }, path, context);
+  checkClientAuth(listener, path, context, missing.length === 2);
 }
 
 interface Placed {

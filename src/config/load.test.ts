@@ -61,6 +61,7 @@ test('a listener alone gets every default', () => {
           rateLimitExempt: [],
           rateLimit: null,
         },
+        egress: null,
       },
     },
   );

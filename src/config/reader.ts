@@ -74,7 +74,8 @@ class Reader {
       case 'entries':
         return this.#entries(node, raw);
       case 'section':
-        return raw === undefined || raw === null ? this.#absent(node) : this.table(node.fields, raw);
+        if (raw !== undefined && raw !== null) return this.table(node.fields, raw);
+        return 'isOptional' in node ? null : this.#absent(node);
       case 'rows':
         return this.#rows(node, raw, isTablePresent);
     }
@@ -99,7 +100,8 @@ class Reader {
   #value<T>({ kind }: { readonly kind: Kind<T> }, raw: unknown): T | undefined {
     const value = kind.read(raw, this.#directory);
     if (!(value instanceof Refusal)) return value;
-    const found = quote(raw) + (value.fault === null ? '' : `, which ${value.fault}`);
+    const shown = kind.isHidden === true ? 'another value' : quote(raw);
+    const found = shown + (value.fault === null ? '' : `, which ${value.fault}`);
     this.#note(
       'value-invalid',
       kind.expected,
@@ -110,7 +112,7 @@ class Reader {
   }
 
   #list(node: List<unknown>, raw: unknown): readonly unknown[] {
-    const items = this.#array(raw, 0, node.countMax, `a list, each ${node.kind.expected}`);
+    const items = this.#array(raw ?? node.fallback, 0, node.countMax, `a list, each ${node.kind.expected}`);
     return items.map((item, index) => {
       this.#path.push(index);
       const value = this.#value(node, item);
@@ -143,7 +145,8 @@ class Reader {
     const rows = this.#array(raw, isTablePresent ? node.countMin : 0, node.countMax, 'a list of tables');
     return rows.map((row, index) => {
       this.#path.push(index);
-      const values = this.table(node.fields, row ?? null);
+      const isShort = node.shorthand !== null && typeof row === 'string';
+      const values = this.table(node.fields, isShort ? { [node.shorthand]: row } : (row ?? null));
       this.#path.pop();
       return values;
     });

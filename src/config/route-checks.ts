@@ -59,8 +59,8 @@ function checkTermination(
 }
 
 /** An error without `client_ca`, because whoever asks for certificates believes that they are verified. */
-function checkClientAuth(
-  { client_ca: authority, client_auth: mode }: RouteValues,
+export function checkClientAuth(
+  { client_ca: authority, client_auth: mode }: Pick<RouteValues, 'client_ca' | 'client_auth'>,
   path: Path,
   context: CheckContext,
   isPlain: boolean,

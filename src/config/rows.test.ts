@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { readFirewallRule, readListener, readPolicy, readRateLimit, readRoute, readTraffic } from './rows.ts';
+import { schema } from './schema.ts';
 import { routeDefaults } from '../model/settings.ts';
 import type { RowReading } from './rows.ts';
 import { makeCertificate } from './testing/certificates.ts';
@@ -61,9 +62,9 @@ test('a listener is checked with its routes, and its problems have their place w
     { hostname: 'a.b', backend: 'a.b:1' },
     { hostname: 'A.b', backend: 'a.b' },
   ];
-  assert.deepEqual(told(readListener({ addr: ':443', proxy_protocol: true, routes, kind: 1 }, null)), [
+  assert.deepEqual(told(readListener({ addr: ':443', proxy_protocol: true, routes, sort: 1 }, null)), [
     'error routes[1].backend: expected an address such as "10.0.0.1:8443", "app.internal:8443", "[2001:db8::1]:8443" or "unix:/run/app.sock", found "a.b", which has no port',
-    'error kind: expected one of addr, protocol, redirect_https, trusted_proxies, proxy_protocol, proxy_protocol_from, max_connections, default_backend, routes, found "kind"',
+    `error sort: expected one of ${Object.keys(schema.listeners.fields).join(', ')}, found "sort"`,
     'error proxy_protocol: expected proxy_protocol_from beside it, with the networks of the proxies in front: without it anybody who reaches ":443" could claim any client address, found none',
     'error routes[1].hostname: expected a hostname that no other route of the listener has: routes[0] has it, found "a.b"',
   ]);

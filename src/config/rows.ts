@@ -5,6 +5,7 @@
  */
 
 import type { FirewallRule } from '../model/change.ts';
+import type { EgressSettings } from '../model/egress-settings.ts';
 import type {
   ListenerSettings,
   PolicySettings,
@@ -15,6 +16,7 @@ import type {
 import type { CheckContext } from './check-context.ts';
 import { checkTraffic, readChecked } from './checks.ts';
 import type { Surroundings } from './checks.ts';
+import { checkEgressAlone } from './egress-checks.ts';
 import type { Environment } from './environment.ts';
 import { checkBlocksAll } from './firewall-checks.ts';
 import type { Directory } from './kinds.ts';
@@ -26,6 +28,7 @@ import { checkRoute } from './route-checks.ts';
 import { isTable } from './reader.ts';
 import { firewallRuleFields, firewallRuleTypes, schema } from './schema.ts';
 import type { Fields, ReadFields } from './schema.ts';
+import { toEgress } from './settings-egress.ts';
 import { toFirewallRule, toListener, toPolicy, toRateLimit, toRoute, toTraffic } from './settings.ts';
 
 /** As of a file, without a place in it. `path` is within the row, `routes[0].hostname`; empty for the row itself. */
@@ -41,7 +44,7 @@ export interface RowReading<T> {
   readonly problems: readonly RowProblem[];
 }
 
-const { listeners, firewall } = schema;
+const { listeners, firewall, egress } = schema;
 const { routes } = listeners.fields;
 const { policies } = routes.fields;
 
@@ -88,13 +91,29 @@ export function readRateLimit(raw: unknown): RowReading<RateLimitSettings | null
   return readRow({ rate_limit, rate_window }, raw, nowhere, () => undefined, toRateLimit);
 }
 
-/** `{ listeners, firewall }`: the part of a file that a database owns. */
+/** `{ listeners, firewall, egress }`: the part of a file that a database owns. */
 export function readTraffic(
   raw: unknown,
   directory: Directory,
   environment: Environment = process.env,
 ): RowReading<TrafficSettings> {
-  return readRow({ firewall, listeners }, raw, { directory, environment }, checkTraffic, toTraffic);
+  return readRow({ firewall, listeners, egress }, raw, { directory, environment }, checkTraffic, toTraffic);
+}
+
+/** What `[egress]` holds, for itself: whether a listener goes by it is not seen. */
+export function readEgress(
+  raw: unknown,
+  directory: Directory,
+  environment: Environment = process.env,
+): RowReading<EgressSettings> {
+  const row = readRow(
+    { egress },
+    { egress: raw ?? {} },
+    { directory, environment },
+    ({ egress: values }, context) => checkEgressAlone(values, context),
+    ({ egress: values }) => toEgress(values)!,
+  );
+  return row;
 }
 
 /** Of rows in which nothing is a path or a secret. */

@@ -1,7 +1,7 @@
 /** The settings of listeners, their routes and policies: part of the table of schema.ts. */
 import { backendProtocols, clientAuthModes, listenerProtocols, tlsVersions } from '../model/http-settings.ts';
 import { policyValueCharactersMax } from '../model/policy-value.ts';
-import { policiesPerRouteMax, policyTypes, routesPerListenerMax } from '../model/settings.ts';
+import { listenerKinds, policiesPerRouteMax, policyTypes, routesPerListenerMax } from '../model/settings.ts';
 import {
   boolean,
   cidr,
@@ -137,10 +137,16 @@ export const listeners = rows(1, 1024, 'The addresses that accept connections. A
     listenAddress(),
     '`:443` is every address, IPv4 and IPv6. Port 0 takes a free port. The address is also the name of the listener.',
   ),
+  kind: setting(
+    oneOf(listenerKinds),
+    'ingress',
+    '`ingress` serves `routes` to those outside. `egress` is the proxy through which those inside go out, by HTTP ' +
+      'and SOCKS5, as `[egress]` says.',
+  ),
   protocol: setting(
     oneOf(listenerProtocols),
     'tls',
-    'What clients speak. `http` is HTTP/1.1, or HTTP/2 by its preface, without TLS; `auto` takes both and tells them ' +
+    'On `ingress`: what clients speak. `http` is HTTP/1.1, or HTTP/2 by its preface, without TLS; `auto` takes both and tells them ' +
       'apart by the first byte.',
   ),
   redirect_https: setting(
@@ -171,6 +177,26 @@ export const listeners = rows(1, 1024, 'The addresses that accept connections. A
   default_backend: optional(
     endpoint(),
     'Serves connections that no route matches, and those that name no host. Without it they are refused.',
+  ),
+  tls_cert: optional(
+    filePath(),
+    'On `egress`: the certificate of the proxy itself, in PEM, for clients that speak to it by TLS; others are served ' +
+      'too. Routes have their own.',
+  ),
+  tls_key: optional(secret(), 'The private key of `tls_cert`, in PEM, without a passphrase.'),
+  client_ca: optional(
+    filePath(),
+    'On `egress`: certificates in PEM that one of must have signed the certificate a client shows.',
+  ),
+  client_auth: setting(
+    oneOf(clientAuthModes),
+    'none',
+    'On `egress`: `request` asks clients for a certificate, `require` refuses those without one. Needs `client_ca`.',
+  ),
+  tls_min_version: setting(
+    oneOf(tlsVersions),
+    '1.2',
+    'On `egress`: the least version of TLS that is spoken to clients.',
   ),
   routes,
 });

@@ -2,7 +2,8 @@
 import type { Kind } from './kinds.ts';
 
 export type Fields = Readonly<Record<string, Node>>;
-export type Node = Setting<unknown> | List<unknown> | Entries | Section<Fields> | Rows<Fields>;
+export type Node =
+  Setting<unknown> | List<unknown> | Entries | Section<Fields> | OptionalSection<Fields> | Rows<Fields>;
 
 /** One value. */
 export interface Setting<T> {
@@ -15,11 +16,13 @@ export interface Setting<T> {
   readonly result?: T;
 }
 
-/** A list of values, empty when left out. */
+/** A list of values. */
 export interface List<T> {
   readonly form: 'list';
   readonly kind: Kind<T>;
   readonly countMax: number;
+  /** What a list that is left out holds, as the file would write it. */
+  readonly fallback: readonly (string | number)[];
   readonly description: string;
 }
 
@@ -41,6 +44,11 @@ export interface Section<F extends Fields> {
   readonly description: string;
 }
 
+/** A table whose absence says something of its own: it is then null, not a table of defaults. */
+export interface OptionalSection<F extends Fields> extends Section<F> {
+  readonly isOptional: true;
+}
+
 /** A table that is there any number of times: `[[listeners]]`. */
 export interface Rows<F extends Fields> {
   readonly form: 'rows';
@@ -48,6 +56,8 @@ export interface Rows<F extends Fields> {
   readonly countMin: number;
   readonly countMax: number;
   readonly description: string;
+  /** The setting that a row says which is written as its value alone: `"github.com"`. */
+  readonly shorthand: string | null;
 }
 
 /** What reading a node gives. `undefined` is a value that was refused or is missing, and has been reported. */
@@ -58,11 +68,13 @@ export type Read<N> =
       ? readonly (T | undefined)[]
       : N extends Entries
         ? readonly ReadEntry[]
-        : N extends Section<infer F>
-          ? ReadFields<F>
-          : N extends Rows<infer F>
-            ? readonly ReadFields<F>[]
-            : never;
+        : N extends OptionalSection<infer F>
+          ? ReadFields<F> | null
+          : N extends Section<infer F>
+            ? ReadFields<F>
+            : N extends Rows<infer F>
+              ? readonly ReadFields<F>[]
+              : never;
 export type ReadEntry = readonly [key: string | undefined, value: string | undefined];
 export type ReadFields<F extends Fields> = { readonly [K in keyof F]: Read<F[K]> };
 
@@ -83,8 +95,13 @@ export function setting<T>(
   return { form: 'setting', kind, fallback, description };
 }
 
-export function list<T>(kind: Kind<T>, countMax: number, description: string): List<T> {
-  return { form: 'list', kind, countMax, description };
+export function list<T>(
+  kind: Kind<T>,
+  countMax: number,
+  description: string,
+  fallback: readonly (string | number)[] = [],
+): List<T> {
+  return { form: 'list', kind, countMax, fallback, description };
 }
 
 export function entries(
@@ -101,11 +118,16 @@ export function section<const F extends Fields>(description: string, fields: F):
   return { form: 'section', fields, description };
 }
 
+export function optionalSection<const F extends Fields>(description: string, fields: F): OptionalSection<F> {
+  return { form: 'section', fields, description, isOptional: true };
+}
+
 export function rows<const F extends Fields>(
   countMin: number,
   countMax: number,
   description: string,
   fields: F,
+  shorthand: (string & keyof F) | null = null,
 ): Rows<F> {
-  return { form: 'rows', fields, countMin, countMax, description };
+  return { form: 'rows', fields, countMin, countMax, description, shorthand };
 }

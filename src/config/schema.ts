@@ -21,6 +21,7 @@ import {
   oneOf,
   secret,
 } from './kinds.ts';
+import { egress } from './schema-egress.ts';
 import { http } from './schema-http.ts';
 import { connectionsMax, listeners } from './schema-listeners.ts';
 import { access, metrics, operatorAddress, tracing } from './schema-operate.ts';
@@ -142,6 +143,7 @@ export const schema = {
     },
   ),
   listeners,
+  egress,
 } as const;
 
 export const firewallRuleTypes: readonly FirewallRuleType[] = ['ip', 'cidr', 'country'];

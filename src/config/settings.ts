@@ -25,6 +25,7 @@ import type {
   TrafficSettings,
 } from '../model/settings.ts';
 import { formatListenAddress } from './address.ts';
+import { toEgress } from './settings-egress.ts';
 import { toOperate } from './settings-operate.ts';
 import type { ReadEntry, ReadFields, Values, firewallRuleFields } from './schema.ts';
 
@@ -48,8 +49,16 @@ export function toSettings(values: Values, cores: number): Settings {
   };
 }
 
-export function toTraffic({ listeners, firewall }: Pick<Values, 'listeners' | 'firewall'>): TrafficSettings {
-  return { listeners: listeners.map(toListener), firewall: toFirewall(firewall), egress: null };
+export function toTraffic({
+  listeners,
+  firewall,
+  egress,
+}: Pick<Values, 'listeners' | 'firewall' | 'egress'>): TrafficSettings {
+  return {
+    listeners: listeners.map(toListener),
+    firewall: toFirewall(firewall),
+    egress: toEgress(egress),
+  };
 }
 
 function toServer(server: Values['server'], cores: number): ServerSettings {
@@ -100,7 +109,7 @@ export function toListener(listener: Values['listeners'][number]): ListenerSetti
   const address = known(listener.addr);
   const share = backendSharer();
   return {
-    kind: 'ingress',
+    kind: known(listener.kind),
     name: formatListenAddress(address),
     address,
     proxyProtocol: known(listener.proxy_protocol),
@@ -110,7 +119,7 @@ export function toListener(listener: Values['listeners'][number]): ListenerSetti
     redirectHttps: known(listener.redirect_https),
     trustedProxies: unique(listener.trusted_proxies),
     defaultBackend: known(listener.default_backend),
-    tls: null,
+    tls: tlsOf(listener),
     routes: listener.routes.map((route) => toRoute(route, share)),
   };
 }
