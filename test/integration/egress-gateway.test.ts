@@ -559,9 +559,9 @@ describe('CONNECT over HTTP/2', () => {
     const answers = await Promise.all(
       ['a.origin.test', 'b.origin.test'].map(async (host) => {
         const stream = session.request({ ':method': 'CONNECT', ':authority': `${host}:443` });
-        const [headers] = (await new Promise((resolve) =>
-          stream.once('response', (...all) => resolve(all)),
-        )) as [Record<string, unknown>];
+        const headers = await new Promise<Record<string, unknown>>((resolve) =>
+          stream.once('response', (received) => resolve(received)),
+        );
         assert.equal(headers[':status'], 200);
         const socket = await secured(stream as unknown as Socket, host);
         socket.write(`GET /echo HTTP/1.1\r\nHost: ${host}\r\n\r\n`);
