@@ -6,12 +6,12 @@
 import { TimerEntry } from '../core/timer-wheel.ts';
 import type { HttpSettings } from '../model/http-settings.ts';
 import type { Network } from '../net/network.ts';
-import { drainPatience } from './http1-limits.ts';
+import { drainNoticeMs, drainPatience } from './http1-limits.ts';
 import { BodyPace } from './http1-pace.ts';
 import { StallWatch, type StallObserver } from './http1-stall-watch.ts';
 
-/** `first`: the first request; `request`: the next one; then its head, its body, or a tunnel. */
-export type Wait = 'first' | 'request' | 'head' | 'body' | 'tunnel';
+/** `first`: the first request; `request`: the next one; `last`: one on its way; then its head, its body, or a tunnel. */
+export type Wait = 'first' | 'request' | 'last' | 'head' | 'body' | 'tunnel';
 
 export interface DeadlineObserver extends StallObserver {
   onDeadline(wait: Wait): void;
@@ -101,6 +101,7 @@ export class Http1Deadlines extends TimerEntry {
     // Who opens a connection and sends nothing gets the time of a head, not that of an idle client.
     if (wait === 'first' || wait === 'head') return settings.headTimeoutMs;
     if (wait === 'request') return settings.keepAliveTimeoutMs;
+    if (wait === 'last') return drainNoticeMs;
     return wait === 'body' ? settings.bodyIdleTimeoutMs : settings.tunnelIdleTimeoutMs;
   }
 

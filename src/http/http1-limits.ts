@@ -12,6 +12,12 @@ export const discardBytesMax = 256 * 1024;
 /** How long a connection we close stays open for reading, so that no reset destroys our last words on their way. */
 export const lingerMs = 2_000;
 
+/**
+ * When a connection drains, a request that is on its way has this long to arrive. As HTTP/2's notice; HTTP/1 has no word
+ * for it but the next response, and a client whose request meets an end instead sees it fail.
+ */
+export const drainNoticeMs = 1_000;
+
 /** A client has this many times `bodyIdleTimeoutMs` to take what was sent to it: one window at most, unseen while it leaves. */
 export const drainPatience = 2;
 

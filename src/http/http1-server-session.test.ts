@@ -574,11 +574,22 @@ describe('the end of a connection', () => {
     assert.equal(server.requests[0]!.stream.sendData(bytes('x'), true), true);
   });
 
-  it('by us: an idle one at once, a busy one with Connection: close on its response', () => {
+  it('by us: an idle one when no request was on its way, a busy one with Connection: close on its response', () => {
     const idle = open();
     idle.session.start();
     idle.session.drain();
+    assert.deepEqual(idle.server.events, []);
+    elapse(idle.network, 1_200);
     assert.deepEqual(idle.server.events, ['closed session-closed']);
+    const late = open();
+    late.session.start();
+    late.session.drain();
+    elapse(late.network, 800);
+    late.send(get('/'));
+    elapse(late.network, 800);
+    respond(late.server.requests[0]!, 'x');
+    assert.match(late.wire(), /connection: close/);
+    assert.deepEqual(late.server.events, ['closed session-closed']);
     const busy = open();
     busy.session.start();
     busy.send(get('/'));
