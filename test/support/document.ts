@@ -1,7 +1,7 @@
 /**
  * The commands of a page, as somebody would copy them: fenced blocks of Markdown, and what the page says they print.
  *
- * ```sh begins commands; marks behind it say how they run. A ```text block right behind it is what they print: each
+ * ```sh begins commands; marks behind it say how they run. A block of another language with a name behind it is a file. A ```text block right behind it is what they print: each
  * line as it stands but for its spaces, `…` for anything, a line of only `…` for any number of lines.
  */
 import assert from 'node:assert/strict';
@@ -38,6 +38,15 @@ export function readDocument(path: string): Page {
       const behind = /^\n\n```text\n([\s\S]*?)^```$/m.exec(text.slice(index + whole.length));
       const prints = behind?.index === 0 ? behind[1]! : null;
       commands.push({ line, heading, marks: marks.split(' ').filter((mark) => mark !== ''), code, prints });
+    } else if (marks !== '') {
+      const line = text.slice(0, index).split('\n').length + 1;
+      commands.push({
+        line,
+        heading,
+        marks: ['file'],
+        code: `cat >${marks} <<'EOF'\n${code}EOF\n`,
+        prints: null,
+      });
     } else blocks.push({ language, code, heading });
   }
   return { commands, blocks };

@@ -29,6 +29,7 @@ process.once('exit', () => {
 
 export class Installation implements AsyncDisposable {
   readonly root = mkdtempSync(join(tmpdir(), 'portcullis-installed-'));
+  readonly #left: { readonly child: ChildProcess; readonly ended: Promise<never> }[] = [];
   readonly #replacements: readonly (readonly [from: string | RegExp, to: string])[];
 
   /** `replacements` are for what a page prints and a test can not have: fixed ports, above all. */
@@ -61,11 +62,46 @@ export class Installation implements AsyncDisposable {
 
   /** Commands as printed, in one shell that stops at the first that fails. */
   async run(code: string, { interruptAfter }: { interruptAfter?: RegExp } = {}): Promise<Ran> {
+    const child = this.#spawn(code, patienceMs);
+    let output = '';
+    let isInterrupted = false;
+    for (const stream of [child.stdout!, child.stderr!]) {
+      stream.setEncoding('utf8').on('data', (text: string) => {
+        output += text;
+        if (isInterrupted || interruptAfter?.test(output) !== true) return;
+        isInterrupted = true;
+        process.kill(-child.pid!, 'SIGINT');
+      });
+    }
+    const status = await new Promise<number | null>((resolve) => child.on('close', resolve));
+    return { code: status, output };
+  }
+
+  /** Commands that go on until the end, as in a terminal of their own; resolves when they have printed `ready`. */
+  async leave(code: string, ready: RegExp): Promise<void> {
+    const child = this.#spawn(code, 0);
+    let output = '';
+    const said = Promise.withResolvers<void>();
+    for (const stream of [child.stdout!, child.stderr!]) {
+      stream.setEncoding('utf8').on('data', (text: string) => {
+        output += text;
+        if (ready.test(output)) said.resolve();
+      });
+    }
+    const ended = new Promise<never>((_resolve, reject) => {
+      child.on('close', () => reject(new Error(`ended early: ${code}\n${output}`)));
+    });
+    ended.catch(() => undefined);
+    this.#left.push({ child, ended });
+    await Promise.race([said.promise, ended]);
+  }
+
+  #spawn(code: string, timeout: number): ChildProcess {
     const child = spawn('bash', ['-e', '-c', this.translate(code)], {
       cwd: join(this.root, 'home'),
       // A group of its own, so that Ctrl-C reaches what it started, as on a terminal.
       detached: true,
-      timeout: patienceMs,
+      timeout,
       env: {
         PATH: `${join(this.root, 'bin')}:${programDirectory}:${process.env['PATH'] ?? ''}:/usr/sbin:/sbin`,
         HOME: join(this.root, 'home'),
@@ -75,19 +111,8 @@ export class Installation implements AsyncDisposable {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     running.add(child);
-    let output = '';
-    let isInterrupted = false;
-    for (const stream of [child.stdout, child.stderr]) {
-      stream.setEncoding('utf8').on('data', (text: string) => {
-        output += text;
-        if (isInterrupted || interruptAfter?.test(output) !== true) return;
-        isInterrupted = true;
-        process.kill(-child.pid!, 'SIGINT');
-      });
-    }
-    const status = await new Promise<number | null>((resolve) => child.on('close', resolve));
-    running.delete(child);
-    return { code: status, output };
+    child.on('close', () => running.delete(child));
+    return child;
   }
 
   /** As `run`, and expects success. */
@@ -98,6 +123,10 @@ export class Installation implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    for (const { child, ended } of this.#left) {
+      if (child.exitCode === null) process.kill(-child.pid!, 'SIGINT');
+      await ended.catch(() => undefined);
+    }
     await this.run('systemctl stop portcullis');
     for (const pid of this.#started()) if (isOurs(pid, this.root)) process.kill(pid, 'SIGKILL');
     rmSync(this.root, { recursive: true, force: true });
