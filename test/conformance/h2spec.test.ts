@@ -43,7 +43,11 @@ for (const [sockets, backend] of [
     const where = ['--strict', '-h', 'localhost', '-p', String(portcullis.port()), '-P', '/echo'];
     for (const transport of [[], ['-t', '-k']]) {
       const { stdout } = await run(command, [...where, ...transport]);
-      assert.match(stdout, /\d+ tests, \d+ passed, 0 skipped, 0 failed/, stdout.split('Failures:')[1] ?? stdout);
+      assert.match(
+        stdout,
+        /\d+ tests, \d+ passed, 0 skipped, 0 failed/,
+        stdout.split('Failures:')[1] ?? stdout,
+      );
     }
     assert.ok(!portcullis.lines.some(({ level }) => level === 'error'));
   });
