@@ -399,13 +399,23 @@ describe('a deadline', () => {
 });
 
 describe('the end', () => {
-  it('of an idle session comes at once when it drains', () => {
+  it('of an idle session comes when nothing more can be on its way', () => {
     const peer = new Http2Peer().open();
     peer.session.drain();
-    peer.settle();
-    assert.deepEqual(peer.frames(), ['GOAWAY 0 0']);
+    assert.deepEqual(peer.settle().frames(), ['GOAWAY 2147483647 0', 'PING']);
+    peer.send(wire.frame(frameTypes.ping, flags.ack, 0, '\0'.repeat(8)));
+    assert.deepEqual(peer.settle().frames(), ['GOAWAY 0 0']);
     peer.endWriting();
     assert.equal(peer.closed, 'session-closed');
+  });
+
+  it('of an idle session whose client does not answer comes after a second', () => {
+    const peer = new Http2Peer().open();
+    peer.session.drain();
+    peer.settle().frames();
+    peer.wait(2000);
+    assert.deepEqual(peer.settle().frames(), ['GOAWAY 0 0']);
+    assert.equal(peer.refusesMore, true);
   });
 
   it('comes in two steps to a busy one: what was on its way is served', () => {

@@ -53,14 +53,11 @@ export class Http2ServerSession extends Http2Session<Http2ServerStream> implemen
 
   /**
    * In two steps (RFC 9113 §6.8): a GOAWAY that names no stream yet and a PING, then, when the client has
-   * answered and what it had sent meanwhile is here, the one that counts.
+   * answered and what it had sent meanwhile is here, the one that counts. Of an idle one too: a request may be on its
+   * way, and would be lost.
    */
   drain(): void {
     if (this.phase !== 'open') return;
-    if (this.connection.streams.count === 0 && !this.connection.send.isBlocked) {
-      this.#finishDrain('session-closed');
-      return;
-    }
     this.phase = 'draining';
     this.#noticeMs = this.network.nowMs;
     this.connection.goAway(streamIdMax, errorCodes.noError);
@@ -100,7 +97,10 @@ export class Http2ServerSession extends Http2Session<Http2ServerStream> implemen
 
   /** A client that takes no pushes, as none do, says with this only that it is about to leave. */
   onGoAway(): void {
-    if (this.phase === 'open') this.drain();
+    if (this.phase !== 'open') return;
+    if (this.connection.streams.count === 0 && !this.connection.send.isBlocked)
+      this.#finishDrain('session-closed');
+    else this.drain();
   }
 
   onInformational(): void {
