@@ -13,7 +13,9 @@ describe('a tar archive', () => {
   after(() => rmSync(folder, { recursive: true, force: true }));
 
   async function archiveOf(entries: readonly TarEntry[]): Promise<Buffer> {
-    return Buffer.concat(await Array.fromAsync(tarArchive(entries, new Date('2026-11-21T03:00:00Z'))));
+    const blocks: Uint8Array[] = [];
+    for await (const block of tarArchive(entries, new Date('2026-11-21T03:00:00Z'))) blocks.push(block);
+    return Buffer.concat(blocks);
   }
 
   function tar(input: Buffer, ...args: string[]): string {
