@@ -6,6 +6,7 @@
  * and live in every worker, and rejects having changed nothing.
  */
 import type { Reason } from '../core/reason.ts';
+import type { EgressAction } from '../model/egress-settings.ts';
 import type { ListenerSettings, RouteSettings, TrafficSettings } from '../model/settings.ts';
 
 /** Who asks, for the audit log: the subject of a client certificate, `unix`, or `loopback`. */
@@ -93,6 +94,11 @@ export interface ListenerInput {
   readonly redirectHttps?: boolean;
   readonly trustedProxies?: readonly string[];
   readonly defaultBackend?: string;
+  readonly tlsCert?: string;
+  readonly tlsKey?: string;
+  readonly clientCa?: string;
+  readonly clientAuth?: string;
+  readonly tlsMinVersion?: string;
   readonly routes?: readonly RouteInput[];
 }
 
@@ -120,6 +126,8 @@ export interface RateLimitInput {
 export interface ConfigInput {
   readonly listeners: readonly ListenerInput[];
   readonly firewall: FirewallInput;
+  /** As section `[egress]` of the file has it; absent: there is no egress. */
+  readonly egress?: object;
 }
 
 /** Absent: change it whatever the version. Otherwise `aborted` unless this is the present one. */
@@ -190,6 +198,10 @@ export interface ExplainQuery {
   readonly method: string;
   /** The fields it would carry; null: any. */
   readonly headers: readonly HeaderInput[] | null;
+  /** How the target would be asked for, on an egress listener. */
+  readonly scheme: 'http' | 'https';
+  /** The name of the authenticated client; null: one that nobody knows. Only egress listeners know names. */
+  readonly client: string | null;
 }
 
 /** A rule that was looked at, in order, and whether it decided. */
@@ -208,6 +220,9 @@ export interface Explanation {
   /** The rule that decides. */
   readonly ruleId: string | null;
   readonly backend: string | null;
+  /** Of an egress listener: what is asked for, `https://example.com:443`, and what is decided. */
+  readonly target?: string;
+  readonly action?: EgressAction;
 }
 
 /** What happened: a connection's verdict, or a change of the configuration. */

@@ -4,11 +4,12 @@
  */
 
 import { create } from '@bufbuild/protobuf';
-import type { MessageInitShape } from '@bufbuild/protobuf';
+import type { JsonObject, MessageInitShape } from '@bufbuild/protobuf';
 import { durationFromMs, timestampFromDate } from '@bufbuild/protobuf/wkt';
 import { formatDuration } from '../core/quantity.ts';
 import { reasons } from '../core/reason.ts';
 import { formatEndpoint } from '../model/endpoint.ts';
+import { writeEgress } from '../model/egress-written.ts';
 import type { HeaderRules } from '../model/http-settings.ts';
 import type {
   FirewallSettings,
@@ -152,7 +153,8 @@ export function listenerInput(listener: Listener): ListenerInput {
     routes: listener.routes.map(routeInput),
     redirectHttps: listener.redirectHttps,
     trustedProxies: listener.trustedProxies,
-    ...texts(listener, ['kind', 'protocol', 'defaultBackend']),
+    ...texts(listener, ['kind', 'protocol', 'defaultBackend', 'tlsCert', 'tlsKey']),
+    ...texts(listener, ['clientCa', 'clientAuth', 'tlsMinVersion']),
   };
 }
 
@@ -185,6 +187,7 @@ export function configInput(config: Config): ConfigInput {
   return {
     listeners: config.listeners.map(listenerInput),
     firewall: config.firewall === undefined ? { rules: [], allowed: [] } : firewallInput(config.firewall),
+    ...(config.egress === undefined ? {} : { egress: config.egress }),
   };
 }
 
@@ -198,12 +201,14 @@ function firewallInput({ rules, allowed, geoipDb, rateLimit }: Firewall): Firewa
 }
 
 export function explainQuery(request: ExplainRequest): ExplainQuery {
-  const { host, port, listenerAddr, from, alpn, path, method, headers } = request;
+  const { host, port, listenerAddr, from, alpn, path, method, headers, scheme, client } = request;
   if (port > 65_535) throw new ControlError('invalid-argument', 'must be at most 65535', 'port');
   if (alpn.length > alpnCountMax)
     throw new ControlError('invalid-argument', `must name at most ${alpnCountMax} protocols`, 'alpn');
   if (headers.length > headersMax)
     throw new ControlError('invalid-argument', `must be at most ${headersMax}`, 'headers');
+  if (scheme !== '' && scheme !== 'http' && scheme !== 'https')
+    throw new ControlError('invalid-argument', 'must be http or https', 'scheme');
   const asksRequest = path !== '' || method !== '' || headers.length > 0;
   return {
     host,
@@ -214,6 +219,8 @@ export function explainQuery(request: ExplainRequest): ExplainQuery {
     path: asksRequest ? path || '/' : null,
     method,
     headers: headers.length === 0 ? null : headers.map(headerField),
+    scheme: scheme === 'http' ? 'http' : 'https',
+    client: client || null,
   };
 }
 
@@ -280,6 +287,11 @@ export function listenerSummary(
     redirectHttps: listener.redirectHttps,
     trustedProxies: [...listener.trustedProxies],
     defaultBackend: listener.defaultBackend === null ? '' : formatEndpoint(listener.defaultBackend),
+    tlsCert: listener.tls?.cert ?? '',
+    tlsKey: listener.tls?.key ?? '',
+    clientCa: listener.tls?.clientCa ?? '',
+    clientAuth: listener.tls?.clientAuth ?? '',
+    tlsMinVersion: listener.tls?.minVersion ?? '',
   };
 }
 
@@ -352,6 +364,7 @@ export function configMessage(traffic: TrafficSettings): MessageInitShape<typeof
       routes: listener.routes.map(routeMessage),
     })),
     firewall: firewallMessage(traffic.firewall),
+    ...(traffic.egress === null ? {} : { egress: writeEgress(traffic.egress) as JsonObject }),
   };
 }
 
@@ -363,6 +376,8 @@ export function explanationMessage(explanation: Explanation): MessageInitShape<t
     reason: explanation.reason ?? '',
     ruleId: explanation.ruleId ?? '',
     backend: explanation.backend ?? '',
+    target: explanation.target ?? '',
+    action: explanation.action ?? '',
   };
 }
 

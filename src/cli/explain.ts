@@ -19,6 +19,7 @@ interface Flags extends ServerFlags {
   readonly listener?: string;
   readonly method?: string;
   readonly header?: readonly string[];
+  readonly client?: string;
 }
 
 /** As the API's Explanation has it. */
@@ -29,6 +30,9 @@ export interface Explained {
   readonly reason: string;
   readonly ruleId: string;
   readonly backend: string;
+  /** Empty but on egress listeners. */
+  readonly target: string;
+  readonly action: string;
 }
 
 export interface ExplainedQuery {
@@ -42,6 +46,8 @@ export interface ExplainedQuery {
   readonly path: string;
   readonly method: string;
   readonly headers: { name: string; value: string }[];
+  readonly scheme: string;
+  readonly client: string;
 }
 
 export function explainCommands(root: Command, shell: Shell): void {
@@ -51,11 +57,14 @@ export function explainCommands(root: Command, shell: Shell): void {
       ['<target>', 'HOST[:PORT][/PATH] or a URL: the name a client would ask for; :443 for no name at all'],
     ],
     summary: 'Say which rules a connection or a request would meet, in order, and what the verdict would be.',
-    details: 'Nothing is connected, counted or changed.',
+    details:
+      'Nothing is connected, counted or changed. On an egress listener the target is what a client of the proxy asks\n' +
+      'for: https unless a URL says http, GET unless --method says otherwise.',
     examples: [
       'portcullis explain app.example.com --from 192.0.2.1 -c portcullis.toml',
       'portcullis explain app.example.com --offline -c portcullis.toml',
       'portcullis explain app.example.com/api --method POST -c portcullis.toml',
+      'portcullis explain https://api.example.com/v1 --offline -c egress.toml',
     ],
   })
     .option('--from <address>', 'the address of the client; a stranger that no rule names when left out')
@@ -63,6 +72,7 @@ export function explainCommands(root: Command, shell: Shell): void {
     .option('--listener <listener>', 'on this listener only')
     .option('--method <method>', 'of the request, such as POST; any when left out')
     .option('--header <name: value>', 'a field of the request; may be repeated; any when left out', collect)
+    .option('--client <name>', 'of egress: the client, by the name it has shown')
     .option('--offline', 'ask the file that -c names, not a server')
     .option('--json', 'an array of explanations');
   addServerOptions(explain).action(async (text: string, flags: Flags) => {
@@ -96,6 +106,8 @@ function queryOf(text: string, flags: Flags): ExplainedQuery {
     path: path === '' && target[1] !== undefined ? '/' : path,
     method,
     headers: header.map(parseHeader),
+    scheme: target[1]?.toLowerCase() ?? '',
+    client: flags.client ?? '',
   };
 }
 
@@ -108,9 +120,10 @@ function portOf(scheme: string | undefined, listener: string): number {
 async function askServer(shell: Shell, query: ExplainedQuery, flags: Flags): Promise<Explained[]> {
   using client = await openClient(shell, flags);
   const { explanations } = await client.explain(query);
-  return explanations.map(({ listenerAddr, steps, verdict, reason, ruleId, backend }) => {
-    const plainSteps = steps.map(({ ruleId, outcome, detail }) => ({ ruleId, outcome, detail }));
-    return { listenerAddr, steps: plainSteps, verdict, reason, ruleId, backend };
+  return explanations.map((each) => {
+    const { listenerAddr, verdict, reason, ruleId, backend, target, action } = each;
+    const steps = each.steps.map(({ ruleId, outcome, detail }) => ({ ruleId, outcome, detail }));
+    return { listenerAddr, steps, verdict, reason, ruleId, backend, target, action };
   });
 }
 
@@ -123,15 +136,15 @@ async function askFile(shell: Shell, query: ExplainedQuery, flags: Flags): Promi
 }
 
 function printExplanation(shell: Shell, asked: string, { from }: Flags, explained: Explained): void {
-  const { listenerAddr, steps } = explained;
-  shell.line(`${asked}${from === undefined ? '' : ` from ${from}`} on listener ${listenerAddr}`);
+  const { listenerAddr, steps, target } = explained;
+  shell.line(`${target || asked}${from === undefined ? '' : ` from ${from}`} on listener ${listenerAddr}`);
   const rows = steps.map(({ outcome, ruleId, detail }) => [outcome, ruleId, detail]);
   if (rows.length > 0) shell.table([{ title: 'OUTCOME' }, { title: 'RULE' }, { title: 'DETAIL' }], rows, '');
   shell.line(`verdict: ${verdictOf(explained)}`);
 }
 
-function verdictOf({ verdict, reason, ruleId, backend }: Explained): string {
-  const by = ruleId === '' ? '' : ` by ${ruleId}`;
+function verdictOf({ verdict, reason, ruleId, backend, action }: Explained): string {
+  const by = `${ruleId === '' ? '' : ` by ${ruleId}`}${action === '' ? '' : `, ${action}`}`;
   if (verdict === 'route') return `routed to ${backend}${by}`;
   const meaning = isReason(reason) ? `: ${reasons[reason].meaning}` : '';
   return `refused${by}, ${reason}${meaning}`;

@@ -124,7 +124,7 @@ function firstRewrite(policy: EgressPolicy, subject: Subject, reports: Report[])
 }
 
 /** A tunnel has neither method nor path yet; what a rule says of them is asked of each request inside. */
-function holds({ methods, path, clients }: Conditions, subject: Subject, refuses = false): boolean {
+export function holds({ methods, path, clients }: Conditions, subject: Subject, refuses = false): boolean {
   if (clients !== null && (subject.client === null || !clients.has(subject.client))) return false;
   if (subject.method !== null && methods !== null && !methods.has(subject.method)) return false;
   return subject.path === null || path === null || matchesPath(path, subject.path, refuses);

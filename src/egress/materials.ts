@@ -101,7 +101,8 @@ function loadSecrets(settings: EgressSettings, environment: SecretEnvironment): 
   return secrets;
 }
 
-function interfaceAddresses(): string[] {
+/** Of this machine, as its interfaces write them. */
+export function interfaceAddresses(): string[] {
   return Object.values(networkInterfaces()).flatMap((list) => (list ?? []).map(({ address }) => address));
 }
 

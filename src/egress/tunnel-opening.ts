@@ -6,6 +6,7 @@ import type { Reason } from '../core/reason.ts';
 import type { Channel } from '../net/channel.ts';
 import { credentialsFor, type Subject, type Verdict } from './decision.ts';
 import type { EgressHost } from './http-face.ts';
+import type { EgressPolicy } from './policy.ts';
 import type { EgressRuntime } from './runtime.ts';
 import { wayOf } from './runtime.ts';
 import type { Target } from './target.ts';
@@ -37,7 +38,7 @@ export function openTunnel(
     return settled;
   }
   // Without a CA a name may still be relayed, as long as no rule wants to see what is inside.
-  if (!verdict.isPassthrough && needsInspection(runtime, subject, verdict)) {
+  if (!verdict.isPassthrough && needsInspection(runtime.policy, subject, verdict)) {
     observer.onNotOpened('authority-unavailable', undefined);
     return settled;
   }
@@ -53,7 +54,7 @@ export function openTunnel(
 }
 
 /** Whether a rule speaks of methods, paths or headers, or adds something. */
-function needsInspection({ policy }: EgressRuntime, subject: Subject, { rewrite }: Verdict): boolean {
+export function needsInspection(policy: EgressPolicy, subject: Subject, { rewrite }: Verdict): boolean {
   const { host } = subject;
   const lists = [...policy.whitelist.matching(host), ...policy.blacklist.matching(host)];
   if (lists.some(({ methods, path }) => methods !== null || path !== null)) return true;

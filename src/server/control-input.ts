@@ -39,6 +39,7 @@ export function fileRoute(route: RouteInput): object {
 export function fileListener(listener: ListenerInput): object {
   return {
     addr: listener.addr,
+    ...present('kind', listener.kind),
     ...present('proxy_protocol', listener.proxyProtocol),
     ...present('proxy_protocol_from', listener.proxyProtocolFrom),
     ...present('max_connections', listener.maxConnections),
@@ -46,6 +47,11 @@ export function fileListener(listener: ListenerInput): object {
     ...present('redirect_https', listener.redirectHttps),
     ...present('trusted_proxies', listener.trustedProxies),
     ...present('default_backend', listener.defaultBackend),
+    ...present('tls_cert', listener.tlsCert),
+    ...present('tls_key', listener.tlsKey),
+    ...present('client_ca', listener.clientCa),
+    ...present('client_auth', listener.clientAuth),
+    ...present('tls_min_version', listener.tlsMinVersion),
     routes: (listener.routes ?? []).map(fileRoute),
   };
 }
@@ -81,8 +87,12 @@ function fileFirewall({ geoipDb, rules, allowed, rateLimit }: FirewallInput): ob
   };
 }
 
-export function fileTraffic({ listeners, firewall }: ConfigInput): object {
-  return { listeners: listeners.map(fileListener), firewall: fileFirewall(firewall) };
+export function fileTraffic({ listeners, firewall, egress }: ConfigInput): object {
+  return {
+    listeners: listeners.map(fileListener),
+    firewall: fileFirewall(firewall),
+    ...present('egress', egress),
+  };
 }
 
 function present(key: string, value: unknown): object {

@@ -121,14 +121,15 @@ export class ServerControl implements Control {
   }
 
   addListener(input: ListenerInput, actor: Actor): Promise<Applied> {
-    if (input.kind !== undefined && input.kind !== '' && input.kind !== 'ingress') {
-      throw new ControlError('invalid-argument', 'expected "ingress"', 'listener.kind');
-    }
     const listener = checked(readListener(fileListener(input), null), 'listener');
     const { routes, ...options } = listener;
     return this.#change('AddListener', actor, () => {
       if (this.#supervisor.state.listener(listener.name) !== undefined) {
         throw new ControlError('already-exists', `listener ${listener.name} exists already`, 'listener.addr');
+      }
+      if (listener.kind === 'egress' && this.#supervisor.state.egress === null) {
+        const message = 'there are no egress settings to go by; apply a configuration with [egress] first';
+        throw new ControlError('failed-precondition', message, 'listener.kind');
       }
       return [
         { kind: 'listener-put', listener: options },
@@ -288,7 +289,8 @@ export class ServerControl implements Control {
 
   explain(query: ExplainQuery): Explanation[] {
     try {
-      return explain(this.#supervisor.snapshot, query, (name) => this.#boundPort(name));
+      const { snapshot, ownAddresses } = this.#supervisor;
+      return explain(snapshot, query, (name) => this.#boundPort(name), ownAddresses ?? undefined);
     } catch (error) {
       if (!(error instanceof ExplainError)) throw error;
       const code = error.field === 'listener' ? 'not-found' : 'invalid-argument';

@@ -41,9 +41,20 @@ function ask(query: Partial<ExplainQuery>, changed: Partial<ListenerSettings> = 
     rateLimit: null,
   };
   const snapshot = buildSnapshot(1, { listeners: [listener], firewall, egress: null }, { hashSeed: 1 });
-  const nothing = { listener: null, port: null, from: null, alpn: [], path: null, method: '', headers: null };
-  return explain(snapshot, { host: 'app.example.com', ...nothing, ...query })[0]!;
+  return explain(snapshot, { ...nothing, host: 'app.example.com', ...query })[0]!;
 }
+
+const nothing = {
+  listener: null,
+  port: null,
+  from: null,
+  alpn: [],
+  path: null,
+  method: '',
+  headers: null,
+  scheme: 'https',
+  client: null,
+} as const;
 
 function steps({ steps: all }: Explanation): string[] {
   return all.map(({ ruleId, outcome }) => `${outcome} ${ruleId}`);

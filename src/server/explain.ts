@@ -7,16 +7,19 @@ import type { Explanation, ExplainQuery, ExplainStep } from '../admin/control.ts
 import { normaliseHostname } from '../core/hostname.ts';
 import { formatIp, parseIp, type IpAddress } from '../core/ip.ts';
 import type { Reason } from '../core/reason.ts';
+import type { OwnAddresses } from '../egress/network-guard.ts';
+import { TargetRefusal } from '../egress/target.ts';
 import { Firewall } from '../firewall/firewall.ts';
 import { chooseRoute } from '../ingress/router.ts';
 import { listenerRuleId, rateLimitRuleId } from '../model/rule-id.ts';
 import { matchPath } from '../model/route-group.ts';
 import type { ListenerSnapshot, Route, Snapshot } from '../model/snapshot.ts';
+import { explainEgress } from './explain-egress.ts';
 import { explainPolicies } from './explain-policies.ts';
 
 /** A field of the query that can not be understood. */
 export class ExplainError extends Error {
-  readonly field: 'host' | 'from' | 'listener';
+  readonly field: 'host' | 'from' | 'listener' | 'client';
 
   constructor(field: ExplainError['field'], message: string) {
     super(message);
@@ -26,28 +29,36 @@ export class ExplainError extends Error {
 }
 
 /**
- * One explanation for each listener the query could mean, in the snapshot's order. `boundPort` tells the port behind
- * a configured 0.
+ * One explanation for each listener the query could mean, in the snapshot's order: on ingress the port is that of the
+ * listener, on egress that of the target. `boundPort` tells the port behind a configured 0, `own` where this process
+ * can be reached.
  */
 export function explain(
   snapshot: Snapshot,
   query: ExplainQuery,
   boundPort: (listener: string) => number | undefined = () => undefined,
+  own: OwnAddresses = { addresses: [], ports: [] },
 ): Explanation[] {
   const host = query.host === '' ? null : (normaliseHostname(query.host) ?? null);
-  if (host === null && query.host !== '') throw new ExplainError('host', 'expected a host name');
   const from = query.from === null ? null : (parseIp(query.from) ?? null);
   if (from === null && query.from !== null) throw new ExplainError('from', 'expected an IP address');
   const listeners = chooseListeners(snapshot, query, boundPort);
+  // An address is a target of egress, and no host name.
+  const isAddress = host === null && query.host !== '';
+  const asked = listeners.filter(({ settings }) => settings.kind === 'egress' || !isAddress);
+  if (asked.length === 0) throw new ExplainError('host', 'expected a host name');
   const firewall = new Firewall(snapshot.firewall, null);
-  return listeners.map((listener) =>
-    explainListener(snapshot, firewall, listener, { ...query, name: host, ip: from }),
-  );
+  return asked.map((listener) => {
+    const read = { ...query, name: host, ip: from };
+    return listener.settings.kind === 'egress'
+      ? explainOutgoing(snapshot, firewall, listener, read, own)
+      : explainListener(snapshot, firewall, listener, read);
+  });
 }
 
 function chooseListeners(
   snapshot: Snapshot,
-  { listener, port }: ExplainQuery,
+  { listener, port, host, client }: ExplainQuery,
   boundPort: (listener: string) => number | undefined,
 ): ListenerSnapshot[] {
   if (listener !== null) {
@@ -56,10 +67,15 @@ function chooseListeners(
     return [found];
   }
   const all = [...snapshot.listeners.values()];
-  if (port === null) return all;
-  const onPort = all.filter(({ settings }) => (boundPort(settings.name) ?? settings.address.port) === port);
-  if (onPort.length === 0) throw new ExplainError('listener', `no listener on port ${port}`);
-  return onPort;
+  const meant = all.filter(({ settings }) => {
+    if (settings.kind === 'egress') return host !== '';
+    if (client !== null) return false;
+    return port === null || (boundPort(settings.name) ?? settings.address.port) === port;
+  });
+  if (meant.length > 0) return meant;
+  if (client !== null)
+    throw new ExplainError('client', 'no egress listener, and only egress knows clients by name');
+  throw new ExplainError('listener', `no listener on port ${port}`);
 }
 
 /** The query, with what was read from it. */
@@ -94,6 +110,25 @@ function explainListener(
   if (refused !== null) return refuse(refused.reason, refused.ruleId);
   const { ruleId, backendName: backend } = route;
   return { listener: listenerName, steps, verdict: 'route', reason: null, ruleId, backend };
+}
+
+/** What comes before the gateway's own rules is the same on every listener. */
+function explainOutgoing(
+  snapshot: Snapshot,
+  firewall: Firewall,
+  listener: ListenerSnapshot,
+  asked: Asked,
+  own: OwnAddresses,
+): Explanation {
+  const steps: ExplainStep[] = [];
+  const { name } = listener.settings;
+  const refused = asked.ip === null ? null : explainFirewall(snapshot, firewall, asked.ip, steps);
+  if (refused !== null) return { listener: name, steps, verdict: 'refuse', ...refused, backend: null };
+  const { egress } = snapshot;
+  if (egress === null) throw new ExplainError('listener', 'there are no egress settings');
+  const explained = explainEgress(egress, asked, asked.ip, own, steps);
+  if (explained instanceof TargetRefusal) throw new ExplainError('host', `the target ${explained.fault}`);
+  return { listener: name, steps, ...explained };
 }
 
 function explainFirewall(

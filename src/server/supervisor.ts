@@ -11,6 +11,7 @@ import { SharedCounters } from '../core/shared-counters.ts';
 import { listenerSlotsMax, processSlot, SharedGauges } from '../core/shared-gauges.ts';
 import { ControlError } from '../admin/control.ts';
 import type { EgressMaterials } from '../egress/materials.ts';
+import type { OwnAddresses } from '../egress/network-guard.ts';
 import { openGeoip } from '../firewall/geoip.ts';
 import { applyChanges, type Change, type FirewallRule } from '../model/change.ts';
 import type { EgressSettings } from '../model/egress-settings.ts';
@@ -262,6 +263,11 @@ export class Supervisor {
     };
     const { server, http } = this.#processSettings;
     this.#fleet.send({ kind: 'settings', server, http });
+  }
+
+  /** Where this process can be reached, as egress guards it; null: there is no egress. */
+  get ownAddresses(): OwnAddresses | null {
+    return this.#egressMaterials?.own ?? null;
   }
 
   /** Reads again what egress needs of the world. A bad file leaves what was read before in service. */
