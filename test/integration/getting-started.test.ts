@@ -56,6 +56,8 @@ test('the page about ingress works as printed', { skip: missing, timeout: 60_000
 
 test('the page about egress works as printed', { skip: missing, timeout: 60_000 }, async () => {
   await using machine = new Installation([
+    ['127.0.0.1:3443', `${host}:3443`],
+    ["target_ip: '127.0.0.1'", `target_ip: '${host}'`],
     [/\b8080\b/g, await freePort()],
     [/\b9090\b/g, await freePort()],
   ]);
