@@ -1,19 +1,23 @@
 /** Changes in words, one line each, old → new: for the audit log, a dry run and whoever watches. */
-import type { EgressSettings } from '../model/egress-settings.ts';
 import { formatEndpoint } from '../model/endpoint.ts';
 import type { BackendTlsSettings, HeaderRules, RouteTlsSettings } from '../model/http-settings.ts';
 import { firewallRuleId, rateLimitRuleId, routeRuleId } from '../model/rule-id.ts';
 import type { PolicySettings, RateLimitSettings, RouteSettings } from '../model/settings.ts';
 import type { ListenerOptions } from '../model/snapshot.ts';
 import type { StoredChange } from '../store/store.ts';
+import { describeEgressChange } from './egress-lines.ts';
 import type { TrafficState } from './traffic-state.ts';
 
 /** `+` is added, `-` removed, `~` changed. `before` is the state the changes are about to be applied to. */
 export function describeChanges(before: TrafficState, changes: readonly StoredChange[]): string[] {
-  return changes.map((change) => describeChange(before, change));
+  return changes.flatMap((change) =>
+    change.kind === 'egress-set'
+      ? describeEgressChange(before.egress, change.egress)
+      : describeChange(before, change),
+  );
 }
 
-function describeChange(before: TrafficState, change: StoredChange): string {
+function describeChange(before: TrafficState, change: Exclude<StoredChange, { kind: 'egress-set' }>): string {
   switch (change.kind) {
     case 'listener-put': {
       const { name } = change.listener;
@@ -49,8 +53,6 @@ function describeChange(before: TrafficState, change: StoredChange): string {
       return `~ ${rateLimitRuleId}: ${describeRate(before.rateLimit)} → ${describeRate(change.rateLimit)}`;
     case 'geoip-path-set':
       return `~ firewall/geoip_db: ${before.geoipDatabase ?? 'none'} → ${change.path ?? 'none'}`;
-    case 'egress-set':
-      return `~ egress: ${describeEgress(before.egress)} → ${describeEgress(change.egress)}`;
   }
 }
 
@@ -60,12 +62,13 @@ function describe<T>(id: string, before: T | undefined, after: T, words: (value:
 
 function describeListener(options: ListenerOptions): string {
   const { kind, proxyProtocol, proxyProtocolFrom, maxConnections, defaultBackend } = options;
-  const { protocol, redirectHttps, trustedProxies } = options;
+  const { protocol, redirectHttps, trustedProxies, tls } = options;
   return [
     kind,
     ...(proxyProtocol ? [`proxy_protocol from ${proxyProtocolFrom.join(', ') || 'anyone'}`] : []),
     ...(maxConnections === 0 ? [] : [`max_connections ${maxConnections}`]),
     ...(protocol === 'tls' ? [] : [`protocol ${protocol}`]),
+    ...describeTls(tls),
     ...(redirectHttps ? ['redirect_https'] : []),
     ...(trustedProxies.length === 0 ? [] : [`trusted_proxies ${trustedProxies.join(', ')}`]),
     ...(defaultBackend === null ? [] : [`default_backend ${formatEndpoint(defaultBackend)}`]),
@@ -118,13 +121,6 @@ function describeHeaders(setting: string, { remove, set, add }: HeaderRules): st
 
 function describePolicy({ type, value }: PolicySettings): string {
   return `${type} ${JSON.stringify(value)}`;
-}
-
-function describeEgress(egress: EgressSettings | null): string {
-  if (egress === null) return 'none';
-  const { whitelist, blacklist, passthrough, rewrites } = egress;
-  const entries = whitelist.length + blacklist.length + passthrough.length + rewrites.length;
-  return `default_policy ${egress.defaultPolicy}, ${entries} entries`;
 }
 
 function describeRate(limit: RateLimitSettings | null): string {
