@@ -43,7 +43,11 @@ function describeSetting(name: string, before: Written | undefined, after: Writt
 /** Left out is the default. */
 function wordsOf(value: Written | undefined): string {
   if (value === undefined) return 'default';
-  return typeof value === 'object' ? Object.values(value).join(', ') || 'none' : String(value);
+  if (typeof value !== 'object') return String(value);
+  const items = Object.values(value) as readonly Written[];
+  return (
+    items.map((item) => (typeof item === 'object' ? JSON.stringify(item) : String(item))).join(', ') || 'none'
+  );
 }
 
 /** Rows are tables, but for a rule that is its pattern alone. */
