@@ -49,6 +49,13 @@ export function buildProgram(shell: Shell): Command {
   return root;
 }
 
+const configHelp = 'configuration, TOML or YAML; left out: $CONFIG_PATH, or else config.yaml';
+
+/** Containers name their file in the environment, or put it where it is looked for. */
+function configFile(flag: string | undefined, env: Shell['env']): string {
+  return flag ?? (env['CONFIG_PATH'] || 'config.yaml');
+}
+
 /** Commands load what they need when they run: a whole server is not needed to print a help page. */
 function serveCommands(root: Command, shell: Shell): void {
   declare(root, {
@@ -59,10 +66,10 @@ function serveCommands(root: Command, shell: Shell): void {
       'SIGUSR2 opens the file of the log again.',
     examples: ['portcullis serve -c portcullis.toml'],
   })
-    .requiredOption('-c, --config <file>', 'configuration, TOML or YAML')
-    .action(async ({ config }: { config: string }) => {
+    .option('-c, --config <file>', configHelp)
+    .action(async ({ config }: { config?: string }) => {
       const { serveCommand } = await import('./serve.ts');
-      shell.exitCode = await serveCommand({ config, env: shell.env });
+      shell.exitCode = await serveCommand({ config: configFile(config, shell.env), env: shell.env });
     });
 
   declare(root, {
@@ -70,12 +77,13 @@ function serveCommands(root: Command, shell: Shell): void {
     summary: 'Say everything that is wrong with a configuration, each with its place.',
     examples: ['portcullis validate -c portcullis.toml'],
   })
-    .requiredOption('-c, --config <file>', 'configuration, TOML or YAML')
+    .option('-c, --config <file>', configHelp)
     .option('--json', 'problems as a JSON array on standard output', false)
-    .action(async ({ config, json }: { config: string; json: boolean }) => {
+    .action(async ({ config, json }: { config?: string; json: boolean }) => {
       const { validateCommand } = await import('./validate.ts');
       const { stdout, stderr, env } = shell;
-      shell.exitCode = validateCommand({ config, json, env, stdout, stderr });
+      const file = configFile(config, env);
+      shell.exitCode = validateCommand({ config: file, json, env, stdout, stderr });
     });
 }
 

@@ -5,6 +5,7 @@ import type { Environment } from '../config/environment.ts';
 import { loadSettings } from '../config/load.ts';
 import type { ProcessSettings, Settings } from '../model/settings.ts';
 import { doorNames } from '../server/doors.ts';
+import { inspectEgress } from '../server/egress-inspection.ts';
 import { Inheritance } from '../server/inheritance.ts';
 import { Server } from '../server/server.ts';
 import { ServiceManager } from '../server/service-manager.ts';
@@ -32,7 +33,7 @@ interface Run extends ServeOptions {
 export async function serveCommand({ config, env }: ServeOptions): Promise<ExitCode> {
   process.title = 'portcullis';
   const inheritance = Inheritance.take(process.env);
-  const { settings, problems } = loadSettings(config, env);
+  const { settings, problems } = loadSettings(config, env, { inspectEgress: inspectEgress(env) });
   printProblems(problems, process.stderr, env);
   if (settings === undefined) return exitCodes.configuration;
 
@@ -177,7 +178,7 @@ function reopenLog(logger: Logger, logWriter: LogWriter): void {
 
 /** A file with errors changes nothing but is no reason to leave the GeoIP database old. */
 async function reload(server: Server, logger: Logger, { config, env }: ServeOptions): Promise<void> {
-  const { settings, problems } = loadSettings(config, env);
+  const { settings, problems } = loadSettings(config, env, { inspectEgress: inspectEgress(env) });
   for (const { severity, message } of problems) {
     logger[severity === 'error' ? 'error' : 'warn']('configuration file', { problem: message });
   }

@@ -1,9 +1,11 @@
 /** `portcullis validate`: says everything that is wrong with a configuration, and starts nothing. */
 
 import { loadSettings } from '../config/load.ts';
+import { inspectEgress } from '../server/egress-inspection.ts';
 import { formatProblem, plain } from '../config/problem.ts';
 import type { Problem } from '../config/problem.ts';
 import type { Environment } from '../config/environment.ts';
+import type { EgressSettings } from '../model/egress-settings.ts';
 import type { Settings } from '../model/settings.ts';
 import { exitCodes } from './exit-codes.ts';
 import type { ExitCode } from './exit-codes.ts';
@@ -21,7 +23,7 @@ export interface ValidateOptions {
 }
 
 export function validateCommand({ config, json, env, stdout, stderr }: ValidateOptions): ExitCode {
-  const { settings, problems } = loadSettings(config, env);
+  const { settings, problems } = loadSettings(config, env, { inspectEgress: inspectEgress(env) });
   if (json) stdout.write(`${JSON.stringify(problems, null, 2)}\n`);
   else printProblems(problems, stderr, env);
   const file = plain(config, 4096);
@@ -47,12 +49,17 @@ function countProblems(problems: readonly Problem[]): string {
   return counted(errors, 'error') + (warnings === 0 ? '' : `, ${counted(warnings, 'warning')}`);
 }
 
-function countSettings({ traffic: { listeners, firewall } }: Settings): string {
+function countSettings({ traffic: { listeners, firewall, egress } }: Settings): string {
   const routes = listeners.reduce((sum, listener) => sum + listener.routes.length, 0);
   const rules = firewall.blockedIps.length + firewall.blockedCidrs.length + firewall.blockedCountries.length;
   return [
     counted(listeners.length, 'listener'),
     counted(routes, 'route'),
     counted(rules, 'firewall rule'),
+    ...(egress === null ? [] : [counted(countEgress(egress), 'egress rule')]),
   ].join(', ');
+}
+
+function countEgress({ whitelist, blacklist, passthrough, rewrites }: EgressSettings): number {
+  return whitelist.length + blacklist.length + passthrough.length + rewrites.length;
 }

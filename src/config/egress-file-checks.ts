@@ -20,10 +20,10 @@ export interface Named<T = string> {
 
 export interface AuthorityValues {
   readonly cert: Named;
-  readonly key: Named<SecretReference>;
+  readonly key: Named;
   readonly keystore: Named;
   /** A reference, or only whether there is one. */
-  readonly password: Named<SecretReference>;
+  readonly password: Named;
 }
 
 /** Settings of one table, whose path is `path`. */
@@ -42,7 +42,7 @@ export function checkAuthority(values: AuthorityValues, path: Path, context: Che
   }
   if (isSet(password) && keystore.value === null) {
     const expected = `${keystore.name} beside it, which it opens`;
-    report.error('option-unused', [...path, password.name], expected, 'none');
+    report.warning('option-unused', [...path, password.name], expected, 'none');
   }
   checkCa(cert, path, context);
   checkKey(cert, key, path, context);
@@ -53,7 +53,7 @@ export function checkAuthority(values: AuthorityValues, path: Path, context: Che
 export interface OutgoingValues {
   readonly certificates: readonly Named[];
   readonly truststore: Named;
-  readonly password: Named<SecretReference>;
+  readonly password: Named;
   readonly crl: Named;
   readonly insecure: Named<boolean>;
 }
@@ -67,7 +67,7 @@ export function checkOutgoing(values: OutgoingValues, path: Path, context: Check
   checkReadable(truststore, path, context);
   if (isSet(password) && truststore.value === null) {
     const expected = `${truststore.name} beside it, which it opens`;
-    report.error('option-unused', [...path, password.name], expected, 'none');
+    report.warning('option-unused', [...path, password.name], expected, 'none');
   }
   checkCrl(crl, path, context);
   if (insecure.value !== true) return;

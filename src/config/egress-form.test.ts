@@ -96,7 +96,7 @@ describe('the YAML form of egress', () => {
       PROXY_MITM_KEY_PATH: key,
       PROXY_OUTGOING_CA_BUNDLE: cert,
       PROXY_INSECURE_SKIP_VERIFY: 'true',
-      PROXY_BLOCKED_LOG_PATH: '/var/log/blocked.json',
+      PROXY_BLOCKED_LOG_PATH: join(folder, 'blocked.json'),
       PROXY_OUTGOING_TRUSTSTORE_PASSWORD: 'secret',
     });
     const egress = egressOf(loaded);
@@ -105,7 +105,7 @@ describe('the YAML form of egress', () => {
     assert.deepEqual(egress.authority, { kind: 'pem', cert, key });
     assert.equal(egress.outgoing.insecure, true);
     assert.equal(egress.outgoing.truststorePassword, 'env:PROXY_OUTGOING_TRUSTSTORE_PASSWORD');
-    assert.equal(egress.blockedLog, '/var/log/blocked.json');
+    assert.equal(egress.blockedLog, join(folder, 'blocked.json'));
   });
 
   it('tells everything that is wrong, each with its place', () => {

@@ -25,7 +25,8 @@ export function targetPattern(): Kind<string> {
     if (!(pattern instanceof PatternFault)) return formatTargetPattern(pattern);
     // Whoever writes an expression as such has left out the mark.
     const marked = /[\\^$+?()[\]{}|]/.test(text) && !text.startsWith('~') ? `~${text}` : null;
-    const isRight = marked !== null && !(parseTargetPattern(marked) instanceof PatternFault);
+    const isRight =
+      marked !== null && /^[ -~]*$/.test(marked) && !(parseTargetPattern(marked) instanceof PatternFault);
     return new Refusal(pattern.reason, isRight ? marked.replaceAll('\\', '\\\\') : null);
   });
 }
@@ -72,6 +73,35 @@ export function upperCase<const T extends string>(words: readonly T[]): Kind<T> 
     const word = words.find((each) => each === text.toUpperCase());
     return word ?? new Refusal();
   });
+}
+
+/** `true`, `"true"` or `1`: all that files and variables of that form are known to say. */
+export function truthValue(): Kind<boolean> {
+  const words = new Map([
+    ['true', true],
+    ['1', true],
+    ['false', false],
+    ['0', false],
+  ]);
+  return {
+    name: 'boolean',
+    expected: 'true or false',
+    json: { enum: [true, false, 'true', 'false'] },
+    fromText: (text) => text,
+    read(raw) {
+      if (typeof raw !== 'string' && typeof raw !== 'number' && typeof raw !== 'boolean')
+        return new Refusal();
+      return words.get(String(raw).toLowerCase()) ?? new Refusal();
+    },
+  };
+}
+
+/** A secret itself, in one line, or `env:` and the name of an environment variable. It is never shown. */
+export function secretText(): Kind<string> {
+  const kind = textKind('secret', 'a secret of one line, or "env:" and the name of a variable', (text) =>
+    /^[^\p{Cc}]{1,1024}$/u.test(text) ? text : new Refusal(),
+  );
+  return { ...kind, isHidden: true };
 }
 
 /** A name, a header of its own, and its value; at most 100. */

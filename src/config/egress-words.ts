@@ -18,8 +18,3 @@ const framingHeaders: ReadonlySet<string> = new Set([
 export function isFraming(name: string): boolean {
   return framingHeaders.has(name);
 }
-
-/** A port on every address. */
-export function addressText(port: number): string {
-  return `:${port}`;
-}

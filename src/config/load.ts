@@ -9,28 +9,28 @@
 import { readFileSync, statSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { dirname, extname, resolve } from 'node:path';
-import { listenerDefaults } from '../model/settings.ts';
+import type { EgressSettings } from '../model/egress-settings.ts';
 import type { Settings } from '../model/settings.ts';
-import { formatListenAddress } from './address.ts';
 import { checkValues, readChecked } from './checks.ts';
 import { lineIndex } from './document.ts';
 import {
-  checkEgressForm,
   egressForm,
   isEgressForm,
   overlayProxy,
-  processOf,
+  ownFormOf,
+  processSections,
   toEgressSettings,
 } from './egress-form.ts';
+import { checkEgressForm } from './egress-form-checks.ts';
 import type { Document, SyntaxFault } from './document.ts';
 import { overlay, pathKey } from './environment.ts';
 import type { Environment, Overlay } from './environment.ts';
 import { plain, problemAt, problemsMax, quote, systemMessage } from './problem.ts';
-import type { Finding, Path, Place, Problem, ProblemCode } from './problem.ts';
+import type { Finding, Path, Place, Problem, ProblemCode, Severity } from './problem.ts';
 import { formatSize } from '../core/quantity.ts';
-import { isTable, readTable } from './reader.ts';
+import { isTable } from './reader.ts';
 import { schema } from './schema.ts';
-import { toSettings, toTraffic } from './settings.ts';
+import { toSettings } from './settings.ts';
 import { parseToml } from './toml-document.ts';
 import { parseYaml } from './yaml-document.ts';
 
@@ -41,6 +41,19 @@ export interface LoadedSettings {
   readonly problems: readonly Problem[];
 }
 
+export interface LoadOptions {
+  /** What only the gateway can tell of the files that egress names: whether a keystore opens, a CA may sign. */
+  readonly inspectEgress?: (egress: EgressSettings) => readonly EgressFault[];
+}
+
+export type EgressPart = 'authority' | 'outgoing' | 'secrets';
+
+/** Why the files of a part do not serve; a whole clause for the operator. */
+export interface EgressFault {
+  readonly part: EgressPart;
+  readonly fault: string;
+}
+
 export const fileBytesMax = 64 * 2 ** 20;
 
 const parsers: Readonly<Record<string, (text: string) => Document | SyntaxFault>> = {
@@ -49,8 +62,12 @@ const parsers: Readonly<Record<string, (text: string) => Document | SyntaxFault>
   '.yml': parseYaml,
 };
 
-/** Reads the file at `path` and the PORTCULLIS_ variables of `environment`. */
-export function loadSettings(path: string, environment: Environment): LoadedSettings {
+/** Reads the file at `path` and the PORTCULLIS_ variables of `environment`, or the PROXY_ ones beside the YAML form. */
+export function loadSettings(
+  path: string,
+  environment: Environment,
+  options: LoadOptions = {},
+): LoadedSettings {
   const file = plain(path, 4096);
   const parse = parsers[extname(path)];
   if (parse === undefined) {
@@ -65,7 +82,7 @@ export function loadSettings(path: string, environment: Environment): LoadedSett
   if (typeof text !== 'string') return text;
   const document = parse(text);
   if (document.kind === 'fault') return syntaxFailure(file, text, document, extname(path));
-  return loadDocument(document, { file, text, directory: dirname(resolve(path)) }, environment);
+  return loadDocument(document, { file, text, directory: dirname(resolve(path)) }, environment, options);
 }
 
 interface Origin {
@@ -74,48 +91,104 @@ interface Origin {
   readonly directory: string;
 }
 
-function loadDocument(document: Document, origin: Origin, environment: Environment): LoadedSettings {
-  const { root } = document;
-  if (isEgressForm(root)) return loadEgressForm(document, root, origin, environment);
-  // A root that is no table is left for the reader to refuse.
-  const overlaid = overlay(schema, isTable(root) ? root : {}, environment);
-  const surroundings = { directory: origin.directory, environment };
-  const { values, findings } = readChecked(schema, root, surroundings, checkValues);
-  const problems = place(findings, overlaid, document, origin);
-  const hasErrors = problems.some(({ severity }) => severity === 'error');
-  return { settings: hasErrors ? undefined : toSettings(values, availableParallelism()), problems };
-}
-
-/** The YAML form of egress alone: no database, no admin API, and everything else at its default. */
-function loadEgressForm(
+function loadDocument(
   document: Document,
-  root: Record<string, unknown>,
   origin: Origin,
   environment: Environment,
+  options: LoadOptions,
 ): LoadedSettings {
-  const overlaid = overlayProxy(root, environment);
-  const surroundings = { directory: origin.directory, environment };
-  const { values, findings } = readChecked(egressForm, root, surroundings, checkEgressForm);
-  const problems = place(findings, overlaid, document, origin);
-  if (problems.some(({ severity }) => severity === 'error')) return { settings: undefined, problems };
-  const rest = readTable(schema, processOf(values), origin.directory);
-  const { process } = toSettings(rest.values, availableParallelism());
-  const address = { host: '', port: values.proxy.port! };
-  const name = formatListenAddress(address);
-  const listener = {
-    ...listenerDefaults,
-    kind: 'egress',
-    name,
-    address,
-    protocol: 'http',
-    routes: [],
-  } as const;
-  const { firewall } = toTraffic(rest.values);
-  const settings = {
-    process,
-    traffic: { listeners: [listener], firewall, egress: toEgressSettings(values, environment) },
+  const { root } = document;
+  const { overlaid, findings, settings, pathOf } = isEgressForm(root)
+    ? readEgressForm(root, origin, environment)
+    : readOwnForm(root, origin, environment);
+  const made = [...findings, ...overlaid.findings].some(isError) ? undefined : settings();
+  const found = made === undefined ? [] : inspected(made, options, pathOf);
+  const problems = place([...findings, ...found], overlaid, document, origin);
+  return { settings: problems.some(isError) ? undefined : made, problems };
+}
+
+/** A document by one of the forms, before its problems have places. */
+interface ReadForm {
+  readonly overlaid: Overlay;
+  readonly findings: readonly Finding[];
+  /** Only asked for when nothing was an error. */
+  readonly settings: () => Settings;
+  /** Where the form names the files of one part of egress. */
+  readonly pathOf: (part: EgressPart, egress: EgressSettings) => Path;
+}
+
+function readOwnForm(root: unknown, { directory }: Origin, environment: Environment): ReadForm {
+  // A root that is no table is left for the reader to refuse.
+  const overlaid = overlay(schema, isTable(root) ? root : {}, environment);
+  const { values, findings } = readChecked(schema, root, { directory, environment }, checkValues);
+  return {
+    overlaid,
+    findings,
+    settings: () => toSettings(values, availableParallelism()),
+    pathOf: (part, { authority, outgoing }) => {
+      if (part === 'authority')
+        return ['egress', authority?.kind === 'keystore' ? 'mitm_keystore' : 'mitm_cert'];
+      if (part === 'outgoing')
+        return ['egress', outgoing.truststore === null ? 'outgoing_ca' : 'outgoing_truststore'];
+      return ['egress'];
+    },
   };
-  return { settings, problems };
+}
+
+/** The YAML form of egress alone. PORTCULLIS_ variables may still say how the process runs. */
+function readEgressForm(
+  root: Record<string, unknown>,
+  { directory }: Origin,
+  environment: Environment,
+): ReadForm {
+  const surroundings = { directory, environment };
+  const ofProxy = overlayProxy(root, environment);
+  const form = readChecked(egressForm, root, surroundings, checkEgressForm);
+  const own = ownFormOf(form.values);
+  const ofProcess = overlay(processSections, own, environment);
+  const rest = readChecked(schema, own, surroundings, checkValues);
+  // What the file says of ports was reported at its own names.
+  const inProcess = rest.findings.filter(({ path }) => originOf(path, ofProcess.origins) !== undefined);
+  return {
+    overlaid: {
+      findings: ofProcess.findings,
+      origins: new Map([...ofProcess.origins, ...ofProxy.origins]),
+    },
+    findings: [...form.findings, ...inProcess],
+    settings: () => {
+      const { process, traffic } = toSettings(rest.values, availableParallelism());
+      return { process, traffic: { ...traffic, egress: toEgressSettings(form.values, environment) } };
+    },
+    pathOf: (part, { authority, outgoing }) => {
+      if (part === 'authority')
+        return ['proxy', authority?.kind === 'keystore' ? 'mitm_keystore_path' : 'mitm_cert_path'];
+      if (part === 'outgoing')
+        return ['proxy', outgoing.truststore === null ? 'outgoing_ca_bundle' : 'outgoing_truststore_path'];
+      return ['proxy'];
+    },
+  };
+}
+
+function inspected(
+  { traffic: { egress } }: Settings,
+  { inspectEgress }: LoadOptions,
+  pathOf: ReadForm['pathOf'],
+): Finding[] {
+  if (egress === null || inspectEgress === undefined) return [];
+  return inspectEgress(egress).map(({ part, fault }) => ({
+    ...fileError('keystore-invalid', inspectedExpected[part], plain(fault, 400)),
+    path: pathOf(part, egress),
+  }));
+}
+
+const inspectedExpected: Readonly<Record<EgressPart, string>> = {
+  authority: 'a CA that can sign certificates for hosts',
+  outgoing: 'certificates that upstreams can be verified by',
+  secrets: 'secrets of one line each',
+};
+
+function isError({ severity }: { readonly severity: Severity }): boolean {
+  return severity === 'error';
 }
 
 function readText(path: string, file: string): string | LoadedSettings {

@@ -1,5 +1,6 @@
 /** Collects what the checks find. Every finding of a check points at a value. */
 
+import { quote } from './problem.ts';
 import type { Finding, Path, ProblemCode } from './problem.ts';
 
 export class Report {
@@ -34,7 +35,7 @@ export function checkDuplicates(list: readonly (string | undefined)[], path: Pat
         'list-duplicate',
         [...path, index],
         `each value once, and [${first}] is the same`,
-        `"${value}"`,
+        quote(value),
       );
   });
 }
