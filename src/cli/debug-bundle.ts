@@ -151,6 +151,8 @@ function logTail(settings: Settings | null): string {
   const path = settings.process.operate.logFile;
   if (path === null)
     throw new Error('the log goes to standard output; under systemd: journalctl -u portcullis');
+  // Opening a pipe would wait for whoever writes it.
+  if (!statSync(path).isFile()) throw new Error(`${path} is no plain file`);
   const file = openSync(path, 'r');
   try {
     const { size } = fstatSync(file);

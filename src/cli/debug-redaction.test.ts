@@ -61,6 +61,7 @@ test('in text: private keys, queries, credentials, and the values behind referen
   const text = [
     '-----BEGIN EC PRIVATE KEY-----\nhunter2\n-----END EC PRIVATE KEY-----',
     '{"path":"/a?token=hunter2&b=hunter2","status":200}',
+    '{"path":"/a?q=\\"hunter2\\"","status":404}',
     'path=/a?hunter2 status=200',
     `{"detail":${JSON.stringify(env.APP_KEY)}}`,
     'Authorization: Basic aHVudGVyMg==',

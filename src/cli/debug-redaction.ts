@@ -35,7 +35,7 @@ function hideHeaders(value: unknown, inHeaders: boolean, depth: number): unknown
 
 const privateKey = /-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|$)/g;
 /** In JSON and in the pretty form; a query may carry tokens. */
-const query = /(\b(?:path|target|url)"?[=:] ?"?[^\s"?]*\?)[^\s"]*/g;
+const query = /(\b(?:path|target|url)"?[=:] ?"?[^\s"?]*\?)(?:\\.|[^\s"\\])*/g;
 const authorization = /\b(basic|bearer) +[\w+/=._~-]{4,}/gi;
 
 /** Text that others wrote: log lines above all. */
