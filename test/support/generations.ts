@@ -25,7 +25,7 @@ export class Generations implements AsyncDisposable {
   /** `traffic` is the configuration beside the admin HTTP address and, unless told otherwise, a database. */
   static async start(
     traffic: string,
-    options: { sockets?: Sockets; workers?: number; hasDatabase?: boolean } = {},
+    options: { sockets?: Sockets; workers?: number; hasDatabase?: boolean; shutdownTimeout?: string } = {},
   ): Promise<Generations> {
     const generations = new Generations(traffic, options);
     await generations.serving(1);
@@ -34,10 +34,15 @@ export class Generations implements AsyncDisposable {
 
   private constructor(
     traffic: string,
-    { sockets = 'fast', workers = 2, hasDatabase = true }: Parameters<typeof Generations.start>[1] & object,
+    {
+      sockets = 'fast',
+      workers = 2,
+      hasDatabase = true,
+      shutdownTimeout = '20s',
+    }: Parameters<typeof Generations.start>[1] & object,
   ) {
     const database = hasDatabase ? `[database]\npath = "${this.directory}/a.db"\n` : '';
-    const server = `[server]\nworkers = ${workers}\nsockets = "${sockets}"\nshutdown_timeout = "20s"\n`;
+    const server = `[server]\nworkers = ${workers}\nsockets = "${sockets}"\nshutdown_timeout = "${shutdownTimeout}"\n`;
     const admin = `[admin]\nhttp_addr = "127.0.0.1:0"\ngrpc_addr = "unix:${this.socket}"\n`;
     writeFileSync(this.#file, `${server}${database}${admin}${traffic}`);
     this.#child = spawn(program, ['serve', '-c', this.#file], { stdio: ['ignore', 'pipe', 'inherit'] });
