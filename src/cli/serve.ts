@@ -179,8 +179,9 @@ function reopenLog(logger: Logger, logWriter: LogWriter): void {
 /** A file with errors changes nothing but is no reason to leave the GeoIP database old. */
 async function reload(server: Server, logger: Logger, { config, env }: ServeOptions): Promise<void> {
   const { settings, problems } = loadSettings(config, env, { inspectEgress: inspectEgress(env) });
-  for (const { severity, message } of problems) {
-    logger[severity === 'error' ? 'error' : 'warn']('configuration file', { problem: message });
+  for (const { severity, message, variable, line, path } of problems) {
+    const place = { ...(variable === null ? { line } : { variable }), path };
+    logger[severity === 'error' ? 'error' : 'warn']('configuration file', { ...place, problem: message });
   }
   if (settings !== undefined) return server.reload(settings);
   server.countRefusedReload();

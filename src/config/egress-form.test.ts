@@ -152,6 +152,85 @@ acl:
     assert.deepEqual(told(loaded), ['2 acl.whitelist[0] pattern-open']);
   });
 
+  it('takes what the environment and people really write', () => {
+    const loaded = load('proxy:\n  port: 8081\n  insecure_skip_verify: "False"\nrewrites:\nacl:\n', {
+      PROXY_INSECURE_SKIP_VERIFY: '1',
+      PROXY_METRICS_PORT: '',
+      PROXY_PORT: '',
+    });
+    assert.equal(egressOf(loaded).outgoing.insecure, true);
+    assert.equal(loaded.settings!.traffic.listeners[0]!.name, ':8080');
+    assert.equal(loaded.settings!.process.operate.metrics.address!.port, 9090);
+    assert.deepEqual(told(loaded), ['PROXY_INSECURE_SKIP_VERIFY proxy.insecure_skip_verify egress-insecure']);
+  });
+
+  it('leaves how the process runs to PORTCULLIS_ variables', () => {
+    const loaded = load('proxy: {}', {
+      PORTCULLIS_LOG_LEVEL: 'debug',
+      PORTCULLIS_SERVER_WORKERS: '3',
+      PORTCULLIS_DATABASE_PATH: '/x.db',
+    });
+    assert.equal(egressOf(loaded).whitelist.length, 0);
+    assert.equal(loaded.settings!.process.log.level, 'debug');
+    assert.equal(loaded.settings!.process.server.workers, 3);
+    assert.deepEqual(told(loaded), ['PORTCULLIS_DATABASE_PATH  variable-unknown']);
+    const bad = load('proxy: {}', { PORTCULLIS_LOG_LEVEL: 'loud' });
+    assert.deepEqual(told(bad), ['PORTCULLIS_LOG_LEVEL log.level value-invalid']);
+  });
+
+  it('keeps passwords of variables where they are, and shows none', () => {
+    const keystore = join(folder, 'ca.p12');
+    writeFileSync(keystore, 'none', { mode: 0o600 });
+    const text = `proxy:\n  mitm_keystore_path: ca.p12\n  outgoing_truststore_password: hunter2\n`;
+    const loaded = load(text, { PROXY_MITM_KEYSTORE_PASSWORD: 'env:hunter2' });
+    const { authority, outgoing } = egressOf(loaded);
+    assert.deepEqual(authority, {
+      kind: 'keystore',
+      path: keystore,
+      password: 'env:PROXY_MITM_KEYSTORE_PASSWORD',
+    });
+    assert.equal(outgoing.truststorePassword, 'text:hunter2');
+    assert.deepEqual(told(loaded), ['3 proxy.outgoing_truststore_password option-unused']);
+    const bad = load(text, { PROXY_MITM_KEYSTORE_PASSWORD: 'hunter2\n' });
+    assert.deepEqual(
+      told(bad).at(-1),
+      'PROXY_MITM_KEYSTORE_PASSWORD proxy.mitm_keystore_password value-invalid',
+    );
+    assert.doesNotMatch(JSON.stringify([loaded.problems, bad.problems]), /hunter2/);
+  });
+
+  it('reads entries as hosts, wildcards and expressions by their characters', () => {
+    const { whitelist } = egressOf(
+      load(
+        'proxy:\nacl:\n  whitelist: ["*.A.example", "a.example.", "api[0-9]$", "192.0.2.7", "[2001:DB8::1]"]\n',
+      ),
+    );
+    assert.deepEqual(
+      whitelist.map(({ pattern }) => pattern),
+      ['*.a.example', 'a.example', '~api[0-9]$', '192.0.2.7', '2001:db8::1'],
+    );
+  });
+
+  it('has certificates of its own beside those of the system', () => {
+    const { cert } = makeCertificate(folder, 'root');
+    const { outgoing } = egressOf(load('proxy:\n  outgoing_ca_bundle: root.pem\n'));
+    assert.deepEqual([outgoing.caBundle, outgoing.ca], [null, cert]);
+    const both = load('proxy:\n  outgoing_ca_bundle: root.pem\n  outgoing_ca: root.pem\n');
+    assert.deepEqual(told(both), ['3 proxy.outgoing_ca option-conflict']);
+  });
+
+  it('refuses keys it does not have, and offers those it has', () => {
+    const { problems } = load('proxy:\n  defaultpolicy: ALLOW\nrewrite: []\nlisteners: []\n');
+    assert.deepEqual(
+      problems.map(({ path, suggestion }) => [path, suggestion]),
+      [
+        ['proxy.defaultpolicy', '"default_policy"'],
+        ['rewrite', '"rewrites"'],
+        ['listeners', null],
+      ],
+    );
+  });
+
   it('is not mistaken for the project’s own', () => {
     assert.match(told(load('listeners: []\nacl: {}\n')).join(), /acl key-unknown/);
   });
