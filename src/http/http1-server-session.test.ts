@@ -223,6 +223,13 @@ describe('pipelined requests', () => {
     }
   });
 
+  // A listener of plain HTTP reads the first bytes itself: 200 MB of requests behind them went into memory.
+  it('pause a channel that was read for its first bytes', () => {
+    const { channel, session } = open({}, get('/1').repeat(40));
+    session.start();
+    assert.equal(channel.calls.at(-1), 'pause');
+  });
+
   it('behind a malformed one are never read', () => {
     const { server, session, send, wire } = open();
     session.start();

@@ -85,8 +85,8 @@ export class Http1ServerSession
   /** Takes the channel over. The observer may be called before this returns, for what `opening` holds. */
   start(): void {
     this.#channel.sink = this;
-    // Whoever read the opening may have been reading on, and what we believe of the channel must be so.
-    this.#channel.pause();
+    // Who read the opening may be reading still, and a channel that is taken for paused is never paused again.
+    if (this.#opening !== undefined) this.#channel.pause();
     this.#deadlines.watch('first');
     if (this.#opening !== undefined) this.onData(this.#channel, this.#opening);
     if (this.#phase === 'open') this.#steer();
