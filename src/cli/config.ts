@@ -2,6 +2,7 @@
 
 import { writeFileSync } from 'node:fs';
 import type { Command } from 'commander';
+import type { EgressSettings } from '../model/egress-settings.ts';
 import type { TrafficSettings } from '../model/settings.ts';
 import { declare, declareGroup } from './command.ts';
 import { counted } from './display.ts';
@@ -187,12 +188,17 @@ async function printJson(shell: Shell, version: number, traffic: TrafficSettings
   shell.json(apiJson(GetConfigResponseSchema, message));
 }
 
-function contents({ listeners, firewall }: TrafficSettings): string {
+function contents({ listeners, firewall, egress }: TrafficSettings): string {
   const routes = listeners.reduce((sum, listener) => sum + listener.routes.length, 0);
   const rules = firewall.blockedIps.length + firewall.blockedCidrs.length + firewall.blockedCountries.length;
   return [
     counted(listeners.length, 'listener'),
     counted(routes, 'route'),
     counted(rules, 'firewall rule'),
+    ...(egress === null ? [] : [counted(egressEntries(egress), 'egress entry', 'egress entries')]),
   ].join(', ');
+}
+
+function egressEntries({ whitelist, blacklist, passthrough, rewrites }: EgressSettings): number {
+  return whitelist.length + blacklist.length + passthrough.length + rewrites.length;
 }

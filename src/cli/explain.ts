@@ -58,7 +58,7 @@ export function explainCommands(root: Command, shell: Shell): void {
     ],
     summary: 'Say which rules a connection or a request would meet, in order, and what the verdict would be.',
     details:
-      'Nothing is connected, counted or changed. On an egress listener the target is what a client of the proxy asks\n' +
+      'Nothing is connected, counted or changed. On an egress listener the target is what a client of the proxy asks ' +
       'for: https unless a URL says http, GET unless --method says otherwise.',
     examples: [
       'portcullis explain app.example.com --from 192.0.2.1 -c portcullis.toml',

@@ -1,7 +1,8 @@
 /** `portcullis listeners`: the addresses that accept connections. */
 
 import type { Command } from 'commander';
-import { listenerProtocols } from '../model/http-settings.ts';
+import { clientAuthModes, listenerProtocols } from '../model/http-settings.ts';
+import { listenerKinds } from '../model/settings.ts';
 import type { Listener, ListenerStatus } from './client.ts';
 import { choice, collect, declare, declareGroup } from './command.ts';
 import { wholeNumber } from './numbers.ts';
@@ -19,6 +20,10 @@ interface Flags extends ServerFlags {
   readonly redirectHttps?: true;
   readonly trustedProxy?: string[];
   readonly defaultBackend?: string;
+  readonly tlsCert?: string;
+  readonly tlsKey?: string;
+  readonly clientCa?: string;
+  readonly clientAuth?: string;
 }
 
 const listenerArgument = ['<listener>', 'as listed, such as :8443'] as const;
@@ -55,7 +60,7 @@ export function listenerCommands(root: Command, shell: Shell): void {
       'portcullis listeners add :8080 --protocol http -c portcullis.toml',
     ],
   })
-    .addOption(choice('--kind <kind>', 'what it does with connections', ['ingress']).default('ingress'))
+    .addOption(choice('--kind <kind>', 'what it does with connections', listenerKinds).default('ingress'))
     .addOption(choice('--protocol <protocol>', 'what clients speak; tls when left out', listenerProtocols))
     .option('--redirect-https', 'answer plain HTTP with a redirect to https')
     .option('--trusted-proxy <cidr>', 'whose X-Forwarded fields are believed; may be repeated', collect)
@@ -63,6 +68,10 @@ export function listenerCommands(root: Command, shell: Shell): void {
     .option('--proxy-protocol-from <cidr>', 'a network whose peers may send one; may be repeated', collect)
     .option('--max-connections <count>', 'served at once; 0 is no limit', wholeNumber)
     .option('--default-backend <address>', 'takes what no route matches')
+    .option('--tls-cert <file>', 'of egress: certificate of the proxy itself, PEM')
+    .option('--tls-key <reference>', 'of egress: its private key, a file or env:NAME')
+    .option('--client-ca <file>', 'of egress: what certificates of clients must chain to')
+    .addOption(choice('--client-auth <mode>', 'of egress: whether clients show one', clientAuthModes))
     .option('--json', 'the answer of AddListener');
   addServerOptions(add).action(
     withServer<Flags, [string]>(shell, async (client, flags, addr) => {
@@ -110,11 +119,16 @@ function fields(flags: Flags): object {
     proxyProtocolFrom: proxyProtocolFrom ?? [],
     maxConnections: maxConnections ?? 0,
     defaultBackend: defaultBackend ?? '',
+    tlsCert: flags.tlsCert ?? '',
+    tlsKey: flags.tlsKey ?? '',
+    clientCa: flags.clientCa ?? '',
+    clientAuth: flags.clientAuth ?? '',
   };
 }
 
 const columns = [
   { title: 'LISTENER' },
+  { title: 'KIND', isOptional: true },
   { title: 'PROTOCOL', isOptional: true },
   { title: 'ROUTES', align: 'right' },
   { title: 'ACTIVE', align: 'right' },
@@ -130,7 +144,10 @@ function row(listener: Listener, status: ListenerStatus | undefined): string[] {
   const count = (value: bigint | number | undefined): string => String(value ?? 0);
   return [
     addr.endsWith(':0') && status !== undefined ? `${addr} (${status.boundPort})` : addr,
-    listener.protocol === 'tls' ? '' : `${listener.protocol}${listener.redirectHttps ? ', redirected' : ''}`,
+    listener.kind === 'ingress' ? '' : listener.kind,
+    listener.kind === 'egress' || listener.protocol === 'tls'
+      ? ''
+      : `${listener.protocol}${listener.redirectHttps ? ', redirected' : ''}`,
     count(status?.routeCount),
     count(status?.activeConnections),
     maxConnections === 0 ? '' : count(maxConnections),

@@ -10,6 +10,7 @@ import { eventCommands } from './events.ts';
 import { explainCommands } from './explain.ts';
 import { firewallCommands } from './firewall.ts';
 import { gencertCommands } from './gencert.ts';
+import { learnCommands } from './learn.ts';
 import { listenerCommands } from './listeners.ts';
 import { policyCommands } from './policies.ts';
 import { routeCommands } from './routes.ts';
@@ -41,6 +42,7 @@ export function buildProgram(shell: Shell): Command {
   backupCommands(root, shell);
   eventCommands(root, shell);
   explainCommands(root, shell);
+  learnCommands(root, shell);
   debugCommands(root, shell);
   gencertCommands(root, shell);
   trustCommands(root, shell);

@@ -42,7 +42,9 @@ export function formatStatus(status: GetStatusResponse): string[] {
 }
 
 function formatListener(listener: ListenerStatus, nameWidth: number): string {
-  const { addr, routeCount, activeConnections, boundPort } = listener;
+  const { addr, routeCount, activeConnections, boundPort, kind } = listener;
   const port = addr.endsWith(':0') ? ` port=${boundPort}` : '';
-  return `${addr.padEnd(nameWidth)}  routes=${routeCount} active=${activeConnections}${port}`;
+  // An egress listener has no routes: what it serves is told in their place.
+  const serves = kind === 'egress' ? 'egress' : `routes=${routeCount}`;
+  return `${addr.padEnd(nameWidth)}  ${serves} active=${activeConnections}${port}`;
 }

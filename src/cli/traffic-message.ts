@@ -1,5 +1,6 @@
 /** Traffic settings from the API's message, the way back of admin/translate.ts. A server answers in canonical spelling. */
 
+import type { JsonObject } from '@bufbuild/protobuf';
 import { FirewallRuleType } from '../admin/gen/portcullis/v1/admin_pb.ts';
 import type {
   Config,
@@ -9,6 +10,10 @@ import type {
   Route,
 } from '../admin/gen/portcullis/v1/admin_pb.ts';
 import { parseEndpoint, parseListenAddress } from '../config/address.ts';
+import { formatPath } from '../config/problem.ts';
+import { readTable } from '../config/reader.ts';
+import { schema } from '../config/schema.ts';
+import { toEgress } from '../config/settings-egress.ts';
 import { parseDuration } from '../core/quantity.ts';
 import {
   backendProtocols,
@@ -18,7 +23,8 @@ import {
   tlsVersions,
 } from '../model/http-settings.ts';
 import type { BackendTlsSettings, HeaderRules, RouteTlsSettings } from '../model/http-settings.ts';
-import { policyTypes } from '../model/settings.ts';
+import type { EgressSettings } from '../model/egress-settings.ts';
+import { listenerKinds, policyTypes } from '../model/settings.ts';
 import type {
   EndpointAddress,
   FirewallSettings,
@@ -30,13 +36,17 @@ import type {
 import { exitCodes } from './exit-codes.ts';
 import { CommandFailure } from './failure.ts';
 
-export function trafficOf({ listeners, firewall }: Config): TrafficSettings {
-  return { listeners: listeners.map(listenerOf), firewall: firewallOf(firewall), egress: null };
+export function trafficOf({ listeners, firewall, egress }: Config): TrafficSettings {
+  return {
+    listeners: listeners.map(listenerOf),
+    firewall: firewallOf(firewall),
+    egress: egress === undefined ? null : egressOf(egress),
+  };
 }
 
 function listenerOf(listener: Listener): ListenerSettings {
   return {
-    kind: 'ingress',
+    kind: oneOf(listenerKinds, listener.kind || 'ingress'),
     name: listener.addr,
     address: known(parseListenAddress(listener.addr), listener.addr),
     proxyProtocol: listener.proxyProtocol,
@@ -46,7 +56,7 @@ function listenerOf(listener: Listener): ListenerSettings {
     redirectHttps: listener.redirectHttps,
     trustedProxies: listener.trustedProxies,
     defaultBackend: listener.defaultBackend === '' ? null : endpointOf(listener.defaultBackend),
-    tls: null,
+    tls: tlsOf(listener),
     routes: listener.routes.map(routeOf),
   };
 }
@@ -70,7 +80,9 @@ function routeOf(route: Route): RouteSettings {
   };
 }
 
-function tlsOf(route: Route): RouteTlsSettings | null {
+type TlsFields = Pick<Route, 'tlsCert' | 'tlsKey' | 'clientCa' | 'clientAuth' | 'tlsMinVersion'>;
+
+function tlsOf(route: TlsFields): RouteTlsSettings | null {
   const { tlsCert: cert, tlsKey: key, clientCa, clientAuth, tlsMinVersion } = route;
   if (cert === '' || key === '') return null;
   return {
@@ -112,6 +124,14 @@ function firewallOf(firewall: Firewall | undefined): FirewallSettings {
   };
 }
 
+/** By the file's own schema; whether the files exist is for the server's machine to say. */
+function egressOf(raw: JsonObject): EgressSettings {
+  const { values, findings } = readTable({ egress: schema.egress }, { egress: raw }, null);
+  const [fault] = findings;
+  if (fault !== undefined) throw notUnderstood(formatPath(fault.path));
+  return toEgress(values.egress)!;
+}
+
 function endpointOf(text: string): EndpointAddress {
   return known(parseEndpoint(text, '/'), text);
 }
@@ -126,6 +146,10 @@ function oneOf<T extends string>(words: readonly T[], text: string): T {
 /** Only a server of another version says what this one does not know. */
 function known<T>(value: T | undefined, text: string): T {
   if (value !== undefined) return value;
+  throw notUnderstood(text);
+}
+
+function notUnderstood(text: string): CommandFailure {
   const message = `the server says ${JSON.stringify(text)}, which this version does not understand: update this program`;
-  throw new CommandFailure(exitCodes.failed, message);
+  return new CommandFailure(exitCodes.failed, message);
 }

@@ -24,6 +24,14 @@ addr = "127.0.0.1:0"
 routes = [{ hostname = "app.example.com", backend = "127.0.0.1:9" }]
 `;
 
+const egress = `
+[egress]
+whitelist = ["*.example.com"]
+[[listeners]]
+kind = "egress"
+addr = "127.0.0.1:0"
+`;
+
 /** What `--help` of each command prints, by its path. */
 async function helpPages(): Promise<Map<string, string>> {
   const pages = new Map<string, string>();
@@ -65,6 +73,8 @@ test('every example works as printed', { timeout: 120_000 }, async () => {
   const pages = await helpPages();
   await using operator = new Operator(config);
   operator.write('countries.mmdb', writeMmdb({ networks: [['203.0.113.0/24', countryRecord('KP')]] }));
+  operator.write('egress.toml', egress);
+  operator.write('portcullis.log', '{"time":"2026-01-01T00:00:00.000Z","msg":"request"}\n');
   assert.deepEqual(examplesIn(pages.get('serve')!), ['portcullis serve -c portcullis.toml']);
   await operator.serve();
   for (const [path, help] of pages) {
