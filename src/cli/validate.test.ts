@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { exitCodes } from './exit-codes.ts';
-import type { Output } from './shell.ts';
+import { buildProgram } from './program.ts';
+import { Shell, type Output } from './shell.ts';
 import { validateCommand } from './validate.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'portcullis-validate-'));
@@ -80,4 +81,20 @@ test('colour is for terminals only, and NO_COLOR turns it off', () => {
   assert.match(validate(bad, { isTTY: true }).stderr, /^\x1b\[1;31merror\x1b\[0m /);
   assert.match(validate(bad).stderr, /^error /);
   assert.match(validate(bad, { isTTY: true, env: { NO_COLOR: '1' } }).stderr, /^error /);
+});
+
+test('the YAML form of egress is found by CONFIG_PATH, with what it holds', async () => {
+  const path = join(directory, 'egress.yaml');
+  writeFileSync(path, 'proxy:\n  default_policy: BLOCK\nacl:\n  whitelist: ["github.com"]\n');
+  const written = { stdout: '', stderr: '' };
+  const output = (name: 'stdout' | 'stderr'): Output => ({
+    isTTY: false,
+    write: (part) => (written[name] += part.replaceAll(`${directory}/`, '')),
+  });
+  const shell = new Shell(output('stdout'), output('stderr'), { CONFIG_PATH: path });
+  await buildProgram(shell).parseAsync(['validate'], { from: 'user' });
+  assert.deepEqual(written, {
+    stdout: 'egress.yaml: ok (1 listener, 0 routes, 0 firewall rules, 1 egress rule)\n',
+    stderr: '',
+  });
 });

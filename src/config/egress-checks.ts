@@ -2,7 +2,7 @@
 import { formatListenAddress, isLoopbackHost } from './address.ts';
 import type { CheckContext } from './check-context.ts';
 import { checkAuthority, checkLog, checkOutgoing, checkSecret } from './egress-file-checks.ts';
-import { checkHeader, checkOpenEnds, checkRewrites, patternsMeet } from './egress-rule-checks.ts';
+import { checkHeader, checkOpenEnds, checkRewrites, PatternIndex } from './egress-rule-checks.ts';
 import { quote } from './problem.ts';
 import type { Path } from './problem.ts';
 import { checkDuplicates } from './report.ts';
@@ -136,17 +136,20 @@ function checkTwice(rules: readonly AclRow[], path: Path, report: Report): void 
 
 function checkCredentials({ credentials, rewrites }: Egress, context: CheckContext): void {
   const { report } = context;
-  const inClear = rewrites.filter(({ target_scheme: scheme }) => scheme === 'http');
+  const inClear = new PatternIndex();
+  rewrites.forEach(({ target_scheme: scheme, pattern, mode }, index) => {
+    if (scheme === 'http' && mode === 'enforce' && pattern !== undefined) inClear.add(pattern, index);
+  });
   credentials.forEach((credential, index) => {
     const path = [...here, 'credentials', index];
     const { pattern, header, secret } = credential;
     checkHeader(header, [...path, 'header'], report);
     checkSecret(secret, [...path, 'secret'], context);
     if (pattern === undefined) return;
-    const rewrite = inClear.find((each) => each.pattern !== undefined && patternsMeet(each.pattern, pattern));
+    const rewrite = inClear.meeting(pattern);
     if (rewrite === undefined) return;
     const expected =
-      `no rewrite to target_scheme = "http" for its hosts, and rewrites[${rewrites.indexOf(rewrite)}] is one: a ` +
+      `no rewrite to target_scheme = "http" for its hosts, and rewrites[${rewrite}] is one: a ` +
       'secret is never sent in clear';
     report.error('credential-clear', [...path, 'pattern'], expected, quote(pattern));
   });
@@ -176,17 +179,17 @@ function checkClients({ clients }: Egress, context: CheckContext): void {
   });
 }
 
+/** A slip is looked for among so many clients; with more, many slips would take hours. */
+const namesComparedMax = 1000;
+
 /** A rule for a client that nobody is would never hold, and a refusal that never holds is a hole. */
 function checkNames(egress: Egress, report: Report): void {
-  const known = new Set(egress.clients.map(({ name }) => name));
+  const known = new Set(egress.clients.map(({ name }) => name).filter((name) => name !== undefined));
   for (const section of [...lists, 'rewrites', 'credentials'] as const) {
     egress[section].forEach(({ clients }, index) => {
       clients.forEach((name, at) => {
         if (name === undefined || known.has(name)) return;
-        const nearest = nearestName(
-          name,
-          [...known].filter((each) => each !== undefined),
-        );
+        const nearest = known.size > namesComparedMax ? null : nearestName(name, known);
         report.error(
           'client-unknown',
           [...here, section, index, 'clients', at],

@@ -8,6 +8,7 @@ import { egressDefaults, type EgressSettings } from '../model/egress-settings.ts
 import { listenerDefaults, type TrafficSettings } from '../model/settings.ts';
 import { egressSettings } from '../model/testing/arbitrary-egress.ts';
 import type { Environment } from './environment.ts';
+import { PatternIndex } from './egress-rule-checks.ts';
 import { formatTraffic } from './format.ts';
 import { loadSettings } from './load.ts';
 import { readEgress } from './rows.ts';
@@ -354,6 +355,19 @@ describe('an operator is told, each thing once and with its place, of', () => {
       'error listeners[1].tls_cert',
     ]);
   });
+});
+
+test('a secret is kept from hosts that any rewrite speaks to in clear', () => {
+  const meets = (rewrite: string, credential: string): boolean => {
+    const index = new PatternIndex();
+    index.add('other.test', 0);
+    index.add(rewrite, 1);
+    return index.meeting(credential) === 1;
+  };
+  const meeting = ['a.b.c', '*.b.c', '*.a.b.c', '~^a', '*.c', 'b.c'].map((credential) =>
+    ['a.b.c', '*.b.c', '~^a'].filter((rewrite) => meets(rewrite, credential)).join(' '),
+  );
+  assert.deepEqual(meeting, ['a.b.c *.b.c ~^a', 'a.b.c *.b.c', '*.b.c', '~^a', 'a.b.c *.b.c', '']);
 });
 
 test('ten thousand entries and rewrites load in a moment', () => {

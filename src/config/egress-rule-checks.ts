@@ -5,7 +5,7 @@ import {
   PatternFault,
   type TargetPattern,
 } from '../model/target-pattern.ts';
-import { RegexFault } from '../core/linear-regex.ts';
+import { RegexFault, type LinearRegex } from '../core/linear-regex.ts';
 import type { CheckContext } from './check-context.ts';
 import { isFraming } from './egress-words.ts';
 import { checkAuthorityValue } from './header-checks.ts';
@@ -95,28 +95,60 @@ export function checkHeader(name: string | undefined, path: Path, report: Report
   report.error('header-reserved', path, expected, quote(name));
 }
 
-/** One host that both match, as far as it can be told: of two expressions nobody can say it. */
-export function patternsMeet(a: string, b: string): boolean {
-  if (a === b) return true;
-  const [first, second] = [parseTargetPattern(a), parseTargetPattern(b)];
-  if (first instanceof PatternFault || second instanceof PatternFault) return false;
-  if (first.kind === 'exact') return matches(second, first.host);
-  if (second.kind === 'exact') return matches(first, second.host);
-  if (first.kind !== 'wildcard' || second.kind !== 'wildcard') return false;
-  return first.name.endsWith(`.${second.name}`) || second.name.endsWith(`.${first.name}`);
+/**
+ * Which of many patterns match a host that another matches too, as far as it can be told: of two expressions, or one
+ * and a wildcard, nobody says it. Indexed, for there may be a hundred thousand on either side.
+ */
+export class PatternIndex {
+  /** By the name of an exact pattern, by each name above it, and by the name of a wildcard and those above. */
+  readonly #exact = new Map<string, number>();
+  readonly #below = new Map<string, number>();
+  readonly #wildcards = new Map<string, number>();
+  readonly #sources = new Map<string, number>();
+  readonly #regexes: { readonly regex: LinearRegex; readonly index: number }[] = [];
+
+  add(pattern: string, index: number): void {
+    const parsed = parseTargetPattern(pattern);
+    if (parsed instanceof PatternFault) return;
+    if (parsed.kind === 'regex') return this.#addRegex(parsed.source, index);
+    const name = parsed.kind === 'exact' ? parsed.host : parsed.name;
+    note(parsed.kind === 'exact' ? this.#exact : this.#wildcards, name, index);
+    for (const above of namesAbove(name)) note(this.#below, above, index);
+  }
+
+  /** The index of one that meets `pattern`; undefined when none is known to. */
+  meeting(pattern: string): number | undefined {
+    const parsed = parseTargetPattern(pattern);
+    if (parsed instanceof PatternFault) return undefined;
+    if (parsed.kind === 'regex') return this.#sources.get(parsed.source);
+    const name = parsed.kind === 'exact' ? parsed.host : parsed.name;
+    const ofName = parsed.kind === 'exact' ? this.#exact.get(name) : this.#wildcards.get(name);
+    const below = parsed.kind === 'wildcard' ? this.#below.get(name) : undefined;
+    const above = namesAbove(name).map((each) => this.#wildcards.get(each));
+    return ofName ?? below ?? above.find((each) => each !== undefined) ?? this.#meetingRegex(parsed);
+  }
+
+  #addRegex(source: string, index: number): void {
+    note(this.#sources, source, index);
+    const regex = compileHostRegex(source);
+    if (!(regex instanceof RegexFault)) this.#regexes.push({ regex, index });
+  }
+
+  #meetingRegex(pattern: TargetPattern): number | undefined {
+    if (pattern.kind !== 'exact') return undefined;
+    return this.#regexes.find(({ regex }) => regex.test(pattern.host))?.index;
+  }
 }
 
-function matches(pattern: TargetPattern, host: string): boolean {
-  switch (pattern.kind) {
-    case 'exact':
-      return pattern.host === host;
-    case 'wildcard':
-      return host.endsWith(`.${pattern.name}`);
-    case 'regex': {
-      const regex = compileHostRegex(pattern.source);
-      return !(regex instanceof RegexFault) && regex.test(host);
-    }
-  }
+/** `b.c` and `c` of `a.b.c`. */
+function namesAbove(name: string): string[] {
+  const names: string[] = [];
+  for (let at = name.indexOf('.'); at >= 0; at = name.indexOf('.', at + 1)) names.push(name.slice(at + 1));
+  return names;
+}
+
+function note(map: Map<string, number>, key: string, index: number): void {
+  if (!map.has(key)) map.set(key, index);
 }
 
 /** `github\.com` that lets anybody have `github.com.example` is the commonest hole of such lists. */
