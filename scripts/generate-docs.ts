@@ -11,6 +11,7 @@ import { exitCodes, exitMeanings } from '../src/cli/exit-codes.ts';
 import { buildProgram } from '../src/cli/program.ts';
 import { addressVariable, serverOptionsGroup } from '../src/cli/server-address.ts';
 import { Shell } from '../src/cli/shell.ts';
+import { egressForm, overridable, variableOf } from '../src/config/egress-form.ts';
 import { variableName } from '../src/config/environment.ts';
 import type { Path } from '../src/config/problem.ts';
 import { problemCodes } from '../src/config/problem.ts';
@@ -69,6 +70,7 @@ function configurationPage(): string {
     note('src/config/schema.ts'),
     introduction(),
     ...Object.entries(schema).map(([name, node]) => tablePart(node, [name])),
+    egressFormPart(),
     '## Problem codes\n',
     'What `portcullis validate --json` calls the problems it finds. Codes are stable.\n',
     markdownTable(['Code', 'Meaning'], codes),
@@ -106,6 +108,33 @@ addr = ":443"
   A \`PORTCULLIS_\` variable that names no setting is a warning.
 - An error keeps Portcullis from starting; a warning does not.
 `;
+}
+
+function egressFormPart(): string {
+  const text = `A YAML file with a table \`proxy\` configures one egress gateway and nothing else, with no database. Where \`serve\` and
+\`validate\` are not given a file they read \`$CONFIG_PATH\`, or else \`config.yaml\`. Of \`domain\` and the lists of \`acl\`: \`*.x\` is every
+name below x; an entry with one of \`\\ ^ $ * + ? ( ) [ ] { } |\` is a regular expression used as written, which may match
+anywhere in the host unless \`^\` and \`$\` tie it; all others are hosts. What \`whitelist\` and \`passthrough\` name may be in RFC
+1918, unique-local and shared (CGNAT) space. Variables \`PORTCULLIS_\` still say how the process runs; an empty text is a
+setting left out.
+`;
+  const parts = Object.entries(egressForm).flatMap(([name, { form, fields }]) => [
+    `### \`${name}\`${form === 'rows' ? ', a list' : ''}\n`,
+    markdownTable(
+      ['Setting', 'Takes', 'Default', 'Meaning', 'Variable'],
+      Object.entries(fields).map(([field, leaf]) => {
+        const [setting, takes, fallback, meaning] = leafRow(field, leaf as Leaf, []) as [
+          string,
+          string,
+          string,
+          string,
+        ];
+        const known = overridable.find((each) => name === 'proxy' && each === field);
+        return [setting, takes, fallback, meaning, known === undefined ? '' : `\`${variableOf(known)}\``];
+      }),
+    ),
+  ]);
+  return ['## The YAML form of egress\n', text, ...parts].join('\n');
 }
 
 function tablePart(node: Node, path: Path): string {

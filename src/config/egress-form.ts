@@ -104,7 +104,8 @@ export function overlayProxy(root: Record<string, unknown>, environment: Environ
   return { findings: [], origins };
 }
 
-const overridable = [
+/** Settings that have a variable. */
+export const overridable = [
   'port',
   'metrics_port',
   'default_policy',
@@ -119,7 +120,7 @@ const overridable = [
   'blocked_log_path',
 ] as const satisfies readonly (keyof Proxy)[];
 
-function variableOf(name: (typeof overridable)[number]): string {
+export function variableOf(name: (typeof overridable)[number]): string {
   return `PROXY_${name.toUpperCase()}`;
 }
 
