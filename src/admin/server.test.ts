@@ -184,6 +184,8 @@ test('every call reaches the server with what was asked, and answers', async () 
     path: null,
     method: '',
     headers: null,
+    scheme: 'https',
+    client: null,
   });
   const { entries } = await client.listAuditLog({ limit: 1 });
   assert.deepEqual([entries.length, entries[0]?.action], [1, 'RemoveFirewallRule']);

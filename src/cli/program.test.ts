@@ -23,7 +23,7 @@ test('every command has --json, but for those whose output is for one reader', (
   const without = [...leafCommands(root)].filter(({ options }) =>
     options.every(({ long }) => long !== '--json'),
   );
-  assert.deepEqual(without.map(pathOf), ['serve', 'config export', 'completion']);
+  assert.deepEqual(without.map(pathOf), ['serve', 'upgrade', 'config export', 'learn', 'completion']);
 });
 
 test('a long example is broken before a flag, and is the same line to a shell', () => {
