@@ -10,7 +10,7 @@ import { HeaderRulesSchema } from '../../src/admin/gen/portcullis/v1/admin_pb.ts
 import { ipRule } from '../support/admin.ts';
 import type { Random } from '../fuzz/mutation.ts';
 import type { Failure, Ledger } from './ledger.ts';
-import { trafficKinds } from './traffic.ts';
+import { ingressKinds } from './traffic.ts';
 import { listenerAddr, type World } from './world.ts';
 
 const kind = 'admin';
@@ -64,13 +64,13 @@ export class Churn {
   async assertRestored(): Promise<void> {
     assert.equal(await this.#routes(), await this.#routesAtStart, 'routes after the run');
     const { listeners } = await this.#world.admin.listListeners({});
-    assert.equal(listeners.length, 1, 'listeners after the run');
+    assert.equal(listeners.length, 2, 'listeners after the run');
   }
 
   /** A route in use gets a header more, and loses it again. */
   async #touchServed(number: number): Promise<void> {
     const { admin } = this.#world;
-    const { host } = trafficKinds[1 + this.#random.below(trafficKinds.length - 1)]!;
+    const { host } = ingressKinds[1 + this.#random.below(ingressKinds.length - 1)]!;
     for (const set of [[{ name: 'x-soak', value: String(number) }], []]) {
       await this.call(async () => {
         const { routes } = await admin.listRoutes({ listenerAddr });

@@ -8,7 +8,7 @@ import { Random } from '../fuzz/mutation.ts';
 import type { Churn } from './churn.ts';
 import type { Failure, Ledger } from './ledger.ts';
 import type { Link } from './link.ts';
-import { trafficKinds } from './traffic.ts';
+import { ingressKinds } from './traffic.ts';
 import { certificateHost, listenerAddr, responseTimeoutMs, workers, type World } from './world.ts';
 
 /** What a fault works with. */
@@ -120,7 +120,7 @@ export const faultKinds: readonly FaultKind[] = [
   },
   {
     name: 'route removed',
-    ...{ targets: trafficKinds.map(({ host }) => `host ${host}`), lengthMs: [200, 800] },
+    ...{ targets: ingressKinds.map(({ host }) => `host ${host}`), lengthMs: [200, 800] },
     explains: ['unrouted', 'broken'],
     inject: removeRoute,
   },

@@ -107,11 +107,9 @@ export class Gate {
 
   /** One client after the other. */
   async #serve(kind: TrafficKind, random: Random): Promise<void> {
-    const { port, authority } = this.#world;
     while (!this.#isStopping) {
       const tag = `soak-${kind.name}-${this.#clientCount++}`;
-      const context = { port, host: kind.host, ca: authority.cert, tag, random };
-      const client = new kind.client(context);
+      const client = new kind.client({ ...this.#world.door(kind), host: kind.host, tag, random });
       if (await this.#visit(kind, client, tag, random)) continue;
       client.vanish();
       await delay(this.#options.pauseMs);

@@ -1,7 +1,7 @@
 /** gRPC: unary calls, and streams on which each message is awaited before the next is sent. */
 import type { ClientHttp2Session } from 'node:http2';
 import { GrpcCall } from '../support/grpc.ts';
-import { addressOf, closeHttp2, openHttp2 } from './http-clients.ts';
+import { closeHttp2, openHttp2 } from './http-clients.ts';
 import { Failed } from './ledger.ts';
 import { payload, type ClientContext, type SoakClient } from './soak-client.ts';
 
@@ -22,8 +22,9 @@ export class GrpcClient implements SoakClient {
   }
 
   async open(): Promise<void> {
-    this.#session = await openHttp2(this.#context);
-    this.address = addressOf(this.#session);
+    const { session, address } = await openHttp2(this.#context);
+    this.#session = session;
+    this.address = address;
   }
 
   async exchange(): Promise<void> {

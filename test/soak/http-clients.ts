@@ -4,9 +4,10 @@ import type { ClientHttp2Session, IncomingHttpHeaders } from 'node:http2';
 import { connect as connectHttp2 } from 'node:http2';
 import { Agent, request } from 'node:https';
 import type { IncomingMessage } from 'node:http';
-import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { digestOf } from '../support/http-client.ts';
 import { patternDigest, type Seen } from '../support/http-origin.ts';
+import { dialTls } from './dial.ts';
 import { Failed } from './ledger.ts';
 import { payload, type ClientContext, type SoakClient } from './soak-client.ts';
 
@@ -60,15 +61,54 @@ function check({ method, path, isRight }: Question, { status, body }: Reply): vo
   if (!right) throw new Failed('damaged', what);
 }
 
+type OnConnection = (error: Error | null, socket: Duplex) => void;
+
+/** One connection at a time, kept between requests. */
+class DialAgent extends Agent {
+  readonly #context: ClientContext;
+  readonly #onDialed: (address: string) => void;
+  #isDestroyed = false;
+
+  constructor(context: ClientContext, onDialed: (address: string) => void) {
+    super({ keepAlive: true, maxSockets: 1 });
+    this.#context = context;
+    this.#onDialed = onDialed;
+  }
+
+  override createConnection(_options: unknown, callback: OnConnection): null {
+    void this.#dial(callback);
+    return null;
+  }
+
+  override destroy(): void {
+    this.#isDestroyed = true;
+    super.destroy();
+  }
+
+  async #dial(callback: OnConnection): Promise<void> {
+    let dialed;
+    try {
+      dialed = await dialTls(this.#context, ['http/1.1']);
+    } catch (error) {
+      // What the callback takes beside an error is not looked at.
+      return callback(error as Error, undefined as unknown as Duplex);
+    }
+    const { socket, address } = dialed;
+    this.#onDialed(address);
+    // The client vanished meanwhile, and its agent would keep this one for the next request.
+    if (this.#isDestroyed) socket.destroy();
+    callback(null, socket);
+  }
+}
+
 export class Http1TlsClient implements SoakClient {
   address = '';
   readonly #context: ClientContext;
-  readonly #agent: Agent;
+  readonly #agent: DialAgent;
 
   constructor(context: ClientContext) {
     this.#context = context;
-    const { ca, host } = context;
-    this.#agent = new Agent({ keepAlive: true, maxSockets: 1, ca, servername: host });
+    this.#agent = new DialAgent(context, (address) => (this.address = address));
   }
 
   /** The first exchange does. */
@@ -88,14 +128,10 @@ export class Http1TlsClient implements SoakClient {
   }
 
   async #send({ method, path, body }: Question): Promise<Reply> {
-    const { port, host, tag } = this.#context;
+    const { host, tag } = this.#context;
     const outgoing = request({
-      ...{ host: '127.0.0.1', port, method, path, agent: this.#agent },
+      ...{ host, method, path, agent: this.#agent },
       headers: { host, 'user-agent': tag, ...(body === undefined ? {} : { 'content-length': body.length }) },
-    });
-    outgoing.on('socket', (socket: Socket) => {
-      if (socket.localPort !== undefined) this.address = `127.0.0.1:${socket.localPort}`;
-      else socket.once('connect', () => (this.address = `127.0.0.1:${socket.localPort}`));
     });
     outgoing.end(body);
     const [answer] = (await once(outgoing, 'response')) as [IncomingMessage];
@@ -107,15 +143,14 @@ export class Http1TlsClient implements SoakClient {
 }
 
 /** An HTTP/2 connection through TLS; other kinds build on it. */
-export async function openHttp2({ port, host, ca }: ClientContext): Promise<ClientHttp2Session> {
-  const session = connectHttp2(`https://127.0.0.1:${port}`, { servername: host, ca });
+export async function openHttp2(
+  context: ClientContext,
+): Promise<{ readonly session: ClientHttp2Session; readonly address: string }> {
+  const { socket, address } = await dialTls(context, ['h2']);
+  const session = connectHttp2(`https://${context.host}`, { createConnection: () => socket });
   await once(session, 'connect');
   session.on('error', () => undefined);
-  return session;
-}
-
-export function addressOf(session: ClientHttp2Session): string {
-  return `127.0.0.1:${session.socket.localPort}`;
+  return { session, address };
 }
 
 /** Resolves when the connection is closed, after GOAWAY and what was under way. */
@@ -136,8 +171,9 @@ export class Http2TlsClient implements SoakClient {
   }
 
   async open(): Promise<void> {
-    this.#session = await openHttp2(this.#context);
-    this.address = addressOf(this.#session);
+    const { session, address } = await openHttp2(this.#context);
+    this.#session = session;
+    this.address = address;
   }
 
   /** A few streams at once. */

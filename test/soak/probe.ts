@@ -27,15 +27,18 @@ export interface ThreadVitals {
   readonly objects: Readonly<Record<string, number>>;
 }
 
+/** What the threads say to each other. */
+interface Heard {
+  readonly data: Order | ThreadVitals;
+}
+
 /**
- * What connections and requests are made of; none may outlive its own. Exchanges, sessions, relays, dials and handshakes
- * are timer entries and are counted each by its class. Few, because each question collects everything several times.
+ * Sockets, and whatever has a deadline: exchanges, the timers of sessions, relays, dials, handshakes, each counted by its
+ * class. None may outlive its connection or request. Few, because each question collects everything several times.
  */
 const classes: readonly (readonly [module: string, type: string])[] = [
   ['core/timer-wheel', 'TimerEntry'],
   ['net/fast-transport', 'HandleChannel'],
-  ['http/http1-server-session', 'Http1ServerSession'],
-  ['codec/http2/stream', 'Http2Stream'],
 ];
 
 const name = threadName ?? '';
@@ -74,19 +77,21 @@ channel.unref();
 // Nothing else holds it once this module has run, and collections are what it is for.
 Object.assign(globalThis, { probeChannel: channel });
 if (!isMainThread) {
-  channel.onmessage = ({ data }: { data: Order | ThreadVitals }) => {
+  channel.addEventListener('message', (event) => {
+    const { data } = event as unknown as Heard;
     if ('kind' in data) obey(data);
-  };
+  });
 } else if (process.env['SOAK_PROBE'] !== undefined) {
   serve(process.env['SOAK_PROBE']);
 }
 
 function serve(path: string): void {
   const sockets = new Set<Socket>();
-  channel.onmessage = ({ data }: { data: Order | ThreadVitals }) => {
+  channel.addEventListener('message', (event) => {
+    const { data } = event as unknown as Heard;
     if ('kind' in data) return;
     for (const socket of sockets) socket.write(`${JSON.stringify(data)}\n`);
-  };
+  });
   const server = createServer((socket) => {
     sockets.add(socket);
     socket.unref();

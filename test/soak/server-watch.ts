@@ -15,7 +15,6 @@ const lineDelayMs = 700;
 const linesShownMax = 6;
 
 export class ServerWatch implements Disposable {
-  readonly port: number;
   readonly complaints: string[] = [];
   /** Workers that came back to life since the start. */
   replacedCount = 0;
@@ -26,7 +25,6 @@ export class ServerWatch implements Disposable {
 
   constructor(portcullis: Portcullis) {
     this.#portcullis = portcullis;
-    this.port = portcullis.port();
     const { address } = portcullis.lines.find(({ msg }) => msg === 'metrics HTTP listening')!;
     this.#metricsUrl = `http://${String(address)}/metrics`;
     this.#timer = setInterval(() => this.read(), intervalMs);

@@ -14,7 +14,11 @@ export interface SoakClient {
 }
 
 export interface ClientContext {
+  /** The listener's. */
+  readonly address: string;
   readonly port: number;
+  /** The port is that of a proxy, which is asked for a tunnel to `host`. */
+  readonly isEgress: boolean;
   readonly host: string;
   /** Certificates to trust, in PEM. */
   readonly ca: string;

@@ -1,7 +1,7 @@
 /** TLS from end to end through a route of mode l4: bytes go out, the same must come back. */
 import { once } from 'node:events';
-import { connect as connectTcp, type Socket } from 'node:net';
-import { connect, type TLSSocket } from 'node:tls';
+import type { TLSSocket } from 'node:tls';
+import { dialTls } from './dial.ts';
 import { Failed } from './ledger.ts';
 import { payload, type ClientContext, type SoakClient } from './soak-client.ts';
 
@@ -10,7 +10,6 @@ const payloadBytesMax = 48 * 1024;
 export class TlsStreamClient implements SoakClient {
   address = '';
   readonly #context: ClientContext;
-  #tcp: Socket | null = null;
   #socket: TLSSocket | null = null;
 
   constructor(context: ClientContext) {
@@ -18,14 +17,9 @@ export class TlsStreamClient implements SoakClient {
   }
 
   async open(): Promise<void> {
-    const { port, host, ca } = this.#context;
-    const tcp = connectTcp({ host: '127.0.0.1', port });
-    this.#tcp = tcp;
-    await once(tcp, 'connect');
-    this.address = `127.0.0.1:${tcp.localPort}`;
-    const socket = connect({ socket: tcp, servername: host, ca });
+    const { socket, address } = await dialTls(this.#context, []);
     this.#socket = socket;
-    await once(socket, 'secureConnect');
+    this.address = address;
     socket.on('error', () => undefined);
   }
 
@@ -63,7 +57,6 @@ export class TlsStreamClient implements SoakClient {
   }
 
   vanish(): void {
-    this.#tcp?.resetAndDestroy();
     this.#socket?.destroy();
   }
 }

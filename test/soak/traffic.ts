@@ -13,6 +13,8 @@ export interface TrafficKind {
   /** Of the route, and of the link behind it. */
   readonly host: string;
   readonly link: string;
+  /** Goes out by the egress gateway, which ends TLS in the host's name. */
+  readonly isEgress?: boolean;
   readonly client: new (context: ClientContext) => SoakClient;
 }
 
@@ -25,4 +27,9 @@ export const trafficKinds: readonly TrafficKind[] = [
   { name: 'grpc', host: 'grpc.soak.example', link: 'grpc', client: GrpcClient },
   { name: 'ws-h1', host: 'ws1.soak.example', link: 'http1', client: WebSocketHttp1Client },
   { name: 'ws-h2', host: 'ws2.soak.example', link: 'http1', client: WebSocketHttp2Client },
+  { name: 'mitm-h1', host: 'mitm1.soak.example', link: 'h2', isEgress: true, client: Http1TlsClient },
+  { name: 'mitm-h2', host: 'mitm2.soak.example', link: 'https', isEgress: true, client: Http2TlsClient },
 ];
+
+/** What has a route. */
+export const ingressKinds = trafficKinds.filter(({ isEgress }) => isEgress !== true);

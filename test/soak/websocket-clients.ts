@@ -4,9 +4,9 @@ import type { IncomingMessage } from 'node:http';
 import type { ClientHttp2Session, IncomingHttpHeaders } from 'node:http2';
 import { request } from 'node:https';
 import type { Duplex } from 'node:stream';
-import type { TLSSocket } from 'node:tls';
 import { WebSocketPeer, webSocketHandshake } from '../support/websocket.ts';
-import { addressOf, closeHttp2, openHttp2 } from './http-clients.ts';
+import { dialTls } from './dial.ts';
+import { closeHttp2, openHttp2 } from './http-clients.ts';
 import { Failed } from './ledger.ts';
 import { payload, type ClientContext, type SoakClient } from './soak-client.ts';
 
@@ -59,15 +59,14 @@ export class WebSocketHttp1Client implements SoakClient {
   }
 
   async open(): Promise<void> {
-    const { port, host, ca, tag } = this.#context;
+    const { host, tag } = this.#context;
+    const { socket: dialed, address } = await dialTls(this.#context, ['http/1.1']);
+    this.#socket = dialed;
+    this.address = address;
     const { fields, accept } = webSocketHandshake();
     const upgrade = request({
-      ...{ host: '127.0.0.1', port, servername: host, ca, path: '/socket', agent: false },
+      ...{ host, path: '/socket', createConnection: () => dialed },
       headers: { host, 'user-agent': tag, ...fields },
-    });
-    upgrade.on('socket', (socket: TLSSocket) => {
-      this.#socket = socket;
-      socket.once('connect', () => (this.address = `127.0.0.1:${socket.localPort}`));
     });
     upgrade.end();
     const answered = once(upgrade, 'response') as Promise<[IncomingMessage]>;
@@ -109,9 +108,9 @@ export class WebSocketHttp2Client implements SoakClient {
 
   async open(): Promise<void> {
     const { host, tag } = this.#context;
-    const session = await openHttp2(this.#context);
+    const { session, address } = await openHttp2(this.#context);
     this.#session = session;
-    this.address = addressOf(session);
+    this.address = address;
     if (session.remoteSettings?.enableConnectProtocol !== true) await once(session, 'remoteSettings');
     const stream = session.request({
       ...{ ':method': 'CONNECT', ':protocol': 'websocket', ':scheme': 'https', ':path': '/socket' },

@@ -12,10 +12,12 @@ import { HttpOrigin } from '../support/http-origin.ts';
 import type { Portcullis, Sockets } from '../support/portcullis.ts';
 import { Link } from './link.ts';
 import { ServerWatch } from './server-watch.ts';
-import { trafficKinds } from './traffic.ts';
+import type { ClientContext } from './soak-client.ts';
+import { ingressKinds, trafficKinds, type TrafficKind } from './traffic.ts';
 import { Probe, type Vitals } from './vitals.ts';
 
 export const listenerAddr = '127.0.0.1:0';
+const egressAddr = '127.0.0.2:0';
 /** A host of no traffic, to see which certificate is shown. */
 export const certificateHost = 'certificates.soak.example';
 export const workers = 2;
@@ -45,6 +47,8 @@ export class World implements AsyncDisposable {
   readonly watch: ServerWatch;
   readonly links: ReadonlyMap<string, Link>;
   readonly database: string;
+  readonly #egressAuthority: Authority;
+  readonly #ports: { readonly ingress: number; readonly egress: number };
   readonly #identities: readonly Issued[];
   readonly #stack: AsyncDisposableStack;
   #rotations = 0;
@@ -55,6 +59,7 @@ export class World implements AsyncDisposable {
       const home = stack.use(new Home());
       const folder = temporaryDirectory();
       const authority = new Authority('soak', folder);
+      const egressAuthority = new Authority('egress', folder);
       const altNames = ['DNS:*.soak.example'];
       const identities = Array.from({ length: identityCount }, (_, i) =>
         authority.issue({ altNames, subject: `/CN=leaf ${i}` }),
@@ -70,19 +75,31 @@ export class World implements AsyncDisposable {
       copyFileSync(identities[0]!.keyPath, served.keyPath);
       const probePath = join(home.path, 'probe.sock');
       const server = stack.use(
-        await home.start(configuration(links, served, authority), {
-          sockets,
-          server: { workers },
-          env: {
-            NODE_OPTIONS: `--import ${new URL('./probe.ts', import.meta.url).href}`,
-            SOAK_PROBE: probePath,
+        await home.start(
+          [configuration(links, served, authority), egressConfiguration(links, authority, folder)].join('\n'),
+          {
+            sockets,
+            server: { workers },
+            env: {
+              NODE_OPTIONS: `--import ${new URL('./probe.ts', import.meta.url).href}`,
+              SOAK_PROBE: probePath,
+            },
           },
-        }),
+        ),
       );
       const probe = stack.use(await Probe.open(server.portcullis, probePath, workers));
       const watch = stack.use(new ServerWatch(server.portcullis));
       return new World(
-        { authority, server, probe, watch, links, identities: [served, ...identities], home },
+        {
+          authority,
+          egressAuthority,
+          server,
+          probe,
+          watch,
+          links,
+          identities: [served, ...identities],
+          home,
+        },
         stack,
       );
     } catch (error) {
@@ -94,6 +111,7 @@ export class World implements AsyncDisposable {
   private constructor(
     parts: {
       readonly authority: Authority;
+      readonly egressAuthority: Authority;
       readonly server: Controlled;
       readonly probe: Probe;
       readonly watch: ServerWatch;
@@ -104,7 +122,10 @@ export class World implements AsyncDisposable {
     stack: AsyncDisposableStack,
   ) {
     this.authority = parts.authority;
+    this.#egressAuthority = parts.egressAuthority;
     this.portcullis = parts.server.portcullis;
+    const { portcullis } = this;
+    this.#ports = { ingress: portcullis.port(listenerAddr), egress: portcullis.port(egressAddr) };
     this.admin = parts.server.admin;
     this.probe = parts.probe;
     this.watch = parts.watch;
@@ -115,7 +136,14 @@ export class World implements AsyncDisposable {
   }
 
   get port(): number {
-    return this.watch.port;
+    return this.#ports.ingress;
+  }
+
+  /** Where clients of a kind connect, and whom they trust. */
+  door({ isEgress = false }: TrafficKind): Pick<ClientContext, 'address' | 'port' | 'isEgress' | 'ca'> {
+    return isEgress
+      ? { address: '127.0.0.2', port: this.#ports.egress, isEgress, ca: this.#egressAuthority.cert }
+      : { address: '127.0.0.1', port: this.#ports.ingress, isEgress, ca: this.authority.cert };
   }
 
   /** Puts the next certificate where the served one stands, as a renewal does. Answers its common name. */
@@ -192,7 +220,7 @@ async function startTlsEcho(stack: AsyncDisposableStack, { cert, key }: Issued):
 }
 
 function configuration(links: ReadonlyMap<string, Link>, served: Issued, { certPath }: Authority): string {
-  const places = [...trafficKinds, { host: certificateHost, link: 'http1' }];
+  const places = [...ingressKinds, { host: certificateHost, link: 'http1' }];
   const routes = places.map(({ host, link }) => {
     const lines = ['[[listeners.routes]]', `hostname = "${host}"`, `backend = "${links.get(link)!.address}"`];
     if (link === 'stream') return lines.join('\n');
@@ -211,5 +239,26 @@ function configuration(links: ReadonlyMap<string, Link>, served: Issued, { certP
     '[metrics]\naddr = "127.0.0.1:0"',
     `[[listeners]]\naddr = "${listenerAddr}"`,
     ...routes,
+  ].join('\n');
+}
+
+/** Nobody gets out but to the hosts of these kinds, whose traffic the gateway reads on its way. */
+function egressConfiguration(
+  links: ReadonlyMap<string, Link>,
+  { certPath }: Authority,
+  folder: string,
+): string {
+  const rewrites = trafficKinds
+    .filter(({ isEgress }) => isEgress === true)
+    .flatMap(({ host, link }) => [
+      `[[egress.rewrites]]\npattern = "${host}"`,
+      `target_ip = "${links.get(link)!.host}"\ntarget_port = ${links.get(link)!.port}`,
+    ]);
+  return [
+    `[[listeners]]\naddr = "${egressAddr}"\nkind = "egress"`,
+    '[egress]\ndefault_policy = "BLOCK"',
+    `mitm_cert = "${join(folder, 'egress.pem')}"\nmitm_key = "${join(folder, 'egress.key')}"`,
+    `outgoing_ca = "${certPath}"`,
+    ...rewrites,
   ].join('\n');
 }
