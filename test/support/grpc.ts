@@ -8,6 +8,7 @@
  */
 import { once } from 'node:events';
 import {
+  createSecureServer,
   createServer,
   type ClientHttp2Session,
   type ClientHttp2Stream,
@@ -17,6 +18,7 @@ import {
   type ServerHttp2Stream,
 } from 'node:http2';
 import type { AddressInfo } from 'node:net';
+import type { Issued } from './authority.ts';
 
 const largeMessage = Buffer.alloc(1024 * 1024, 'g');
 
@@ -27,10 +29,11 @@ export class GrpcOrigin implements AsyncDisposable {
   /** Heads of calls, in the order of arrival. */
   readonly calls: IncomingHttpHeaders[];
 
-  static async start(): Promise<GrpcOrigin> {
+  /** In clear, or with an identity by TLS. */
+  static async start(identity?: Issued): Promise<GrpcOrigin> {
     const sessions = new Set<ServerHttp2Session>();
     const calls: IncomingHttpHeaders[] = [];
-    const server = createServer();
+    const server = identity === undefined ? createServer() : createSecureServer({ ...identity });
     server.on('session', (session: ServerHttp2Session) => {
       sessions.add(session);
       session.on('close', () => sessions.delete(session));
