@@ -10,12 +10,13 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { HOSTNAMES } from './backend.ts';
 import { requestRecords, type HeadSet } from './canned-heads.ts';
+import { connectPortOf, EGRESS_PEERS, startEgressPeer } from './egress-peers.ts';
 import { headSet } from './head-sets.ts';
 import { HttpLoad, type HttpJob } from './http-load.ts';
-import { HTTP_PEERS, startHttpPeer, type HttpSetup } from './http-peers.ts';
+import { certificate, HTTP_PEERS, startHttpPeer, type HttpSetup } from './http-peers.ts';
 import { compileGenerator } from './load.ts';
 import { allowedCores, isInstalled } from './machine.ts';
-import type { PeerName, RunningPeer } from './peers.ts';
+import type { Peer, PeerName, RunningPeer } from './peers.ts';
 import { Processes } from './processes.ts';
 
 test('an HTTP/2 server reads the first canned block and those that refer to it', async () => {
@@ -98,6 +99,23 @@ describe('a tiny HTTP bench', { skip: missing }, () => {
       test(`${what} through ${name}`, { skip: lacks(name) }, () => through(name, job));
     }
   }
+
+  test('egress opens what is kept alive, and hosts that it never saw', async () => {
+    const [peer] = EGRESS_PEERS as readonly [Peer];
+    const backendPort = load.backendPorts[1];
+    const place = { directory, core: cores.proxy, backendPorts: [], processes };
+    const proxy = await startEgressPeer(peer, { mode: 'mitm', backendPort }, place);
+    const opened: HttpJob = {
+      ...https,
+      connectPort: connectPortOf(peer, backendPort),
+      backendTls: certificate(directory).pem,
+    };
+    const kept = await load.run(proxy.target, opened);
+    const fresh = await load.run(proxy.target, { ...opened, kind: 'fresh', connections: 2, count: 4 });
+    assert.deepEqual([kept.failures, fresh.failures], [0, 0]);
+    assert.ok(fresh.units >= 4 || fresh.seconds >= opened.seconds);
+    assert.ok(fresh.p50Us > 0, 'nothing was timed');
+  });
 
   async function through(name: PeerName, job: HttpJob): Promise<void> {
     const { tls, version: clientVersion, backendVersion } = job;

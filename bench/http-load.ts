@@ -13,7 +13,7 @@ import { cpuTimeNs, type Processes } from './processes.ts';
 const SOURCE = join(import.meta.dirname, 'http-load');
 
 export interface HttpJob {
-  kind: 'request' | 'connection' | 'resumed' | 'latency';
+  kind: 'request' | 'connection' | 'resumed' | 'latency' | 'fresh';
   version: Version;
   tls: boolean;
   /** What the proxy speaks to the backend. */
@@ -30,6 +30,15 @@ export interface HttpJob {
   sources?: number;
   /** Latency only: requests per second in all. */
   rate?: number;
+  /** The proxy is a forward one: each connection asks it for a tunnel to its name and this port. */
+  connectPort?: number;
+  /** Certificate and key in one file: the backend speaks TLS. */
+  backendTls?: string;
+  /** Fresh only: the number of the first host, and after how many they come again. */
+  firstHost?: number;
+  hosts?: number;
+  /** Requests after which the window ends, however long it may be. */
+  count?: number;
   /** Compare every byte of large bodies too. */
   verify: boolean;
 }
@@ -108,7 +117,7 @@ export class HttpLoad {
       ['--job', job.kind, '--version', String(job.version), '--tls', job.tls ? '1' : '0'],
       ['--targets', target.ports.join(','), '--names', HOSTNAMES.join(',')],
       [`--backends-http${job.backendVersion}`, String(this.backendPorts[job.backendVersion])],
-      ['--requests', this.#file('requests', requestRecords(set, job.version, HOSTNAMES))],
+      ['--requests', this.#file('requests', requestRecords(set, job.version, authoritiesOf(job)))],
       ['--responses', this.#file('responses', responseRecords(set, job.backendVersion))],
       trailers === undefined ? [] : ['--trailers', this.#file('trailers', trailerRecords(trailers))],
       ['--request-body', String(job.requestBytes), '--response-body', String(job.responseBytes)],
@@ -116,6 +125,11 @@ export class HttpLoad {
       ['--sources', String(job.sources ?? 1), '--verify', job.verify ? '1' : '0'],
       ['--seconds', String(job.seconds), '--warmup', String(job.warmupSeconds)],
       job.rate === undefined ? [] : ['--rate', String(job.rate)],
+      job.connectPort === undefined ? [] : ['--connect', String(job.connectPort)],
+      job.backendTls === undefined ? [] : ['--backend-tls', job.backendTls],
+      job.firstHost === undefined ? [] : ['--first-host', String(job.firstHost)],
+      job.hosts === undefined ? [] : ['--hosts', String(job.hosts)],
+      job.count === undefined ? [] : ['--count', String(job.count)],
     ].flat();
   }
 
@@ -124,6 +138,12 @@ export class HttpLoad {
     writeFileSync(path, bytes);
     return path;
   }
+}
+
+/** What Host says: a port that is not the scheme's own belongs to it. */
+function authoritiesOf({ tls, connectPort }: HttpJob): readonly string[] {
+  const isDefault = connectPort === undefined || connectPort === (tls ? 443 : 80);
+  return isDefault ? HOSTNAMES : HOSTNAMES.map((name) => `${name}:${connectPort}`);
 }
 
 function checkResult(job: HttpJob, result: HttpLoadResult): void {

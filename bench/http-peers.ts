@@ -58,13 +58,14 @@ const POOLED_MAX = 512;
 export async function startHttpPeer(peer: Peer, setup: HttpSetup, place: PeerPlace): Promise<RunningPeer> {
   const port = await freePort();
   const base = join(place.directory, `${peer.label.replace(/[ :]/g, '-')}-${port}`);
-  const launch = launches[peer.name](peer, setup, port, base, place);
+  const launch = launches[peer.name]?.(peer, setup, port, base, place);
+  if (launch === undefined) throw new Error(`${peer.name} is no reverse proxy here`);
   return startLaunched(peer, launch, port, base, place);
 }
 
 type LaunchHttp = (peer: Peer, setup: HttpSetup, port: number, base: string, place: PeerPlace) => Launch;
 
-const launches: Record<PeerName, LaunchHttp> = {
+const launches: Partial<Record<PeerName, LaunchHttp>> = {
   portcullis: launchPortcullis,
   haproxy: launchHaproxy,
   nginx: launchNginx,
@@ -249,7 +250,7 @@ function launchNodeHttp2(_peer: Peer, setup: HttpSetup, port: number): Launch {
 }
 
 /** A P-256 certificate for the bench's names, made once per directory; `pem` holds certificate and key. */
-function certificate(directory: string): { cert: string; key: string; pem: string } {
+export function certificate(directory: string): { cert: string; key: string; pem: string } {
   const [cert, key, pem] = ['tls.cert', 'tls.key', 'tls.pem'].map((name) => join(directory, name)) as [
     string,
     string,

@@ -1,12 +1,18 @@
 // The machine a figure was taken on, and what the bench needs from it: two cores and a few Debian packages.
 
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { release } from 'node:os';
+import { join } from 'node:path';
 
 const INSTALL_TIMEOUT_MS = 180_000;
 /** What the HTTP generator compiles against. */
 const OPENSSL_HEADERS = '/usr/include/openssl/ssl.h';
+/** Makes certificates for Squid; only the package built with OpenSSL has it. */
+export const SQUID_CERTGEN = '/usr/lib/squid/security_file_certgen';
+/** mitmproxy comes from pip, into a directory of its own that `npm ci` clears. */
+const MITMPROXY_VENV = join(import.meta.dirname, '../node_modules/.cache/mitmproxy');
+export const MITMDUMP = join(MITMPROXY_VENV, 'bin/mitmdump');
 const STREAM_MODULE = '/usr/lib/nginx/modules/ngx_stream_module.so';
 
 export interface MachineFacts {
@@ -22,6 +28,8 @@ export interface MachineFacts {
   haproxy: string;
   nginx: string;
   caddy: string;
+  squid: string;
+  mitmproxy: string;
 }
 
 /** The cores of one run: the proxy alone on its own, load and backend together or, with three cores, apart. */
@@ -31,12 +39,13 @@ export interface Cores {
   backend: number;
 }
 
-export type Tool = 'haproxy' | 'nginx' | 'caddy' | 'gcc' | 'openssl';
+export type Tool = 'haproxy' | 'nginx' | 'caddy' | 'squid' | 'mitmproxy' | 'gcc' | 'openssl';
 
-const PACKAGES: Record<Tool, string[]> = {
+const PACKAGES: Record<Exclude<Tool, 'mitmproxy'>, string[]> = {
   haproxy: ['haproxy'],
   nginx: ['nginx-light', 'libnginx-mod-stream'],
   caddy: ['caddy'],
+  squid: ['squid-openssl'],
   gcc: ['gcc', 'libc6-dev'],
   openssl: ['openssl', 'libssl-dev'],
 };
@@ -55,6 +64,8 @@ export function machineFacts(): MachineFacts {
     haproxy: version('haproxy', ['-v'], /version (\S+)/),
     nginx: version('nginx', ['-v'], /nginx\/(\S+)/),
     caddy: version('caddy', ['version'], /^v?(\d\S*)/),
+    squid: version('squid', ['-v'], /Version (\S+)/),
+    mitmproxy: mitmproxyVersion(),
   };
 }
 
@@ -76,6 +87,8 @@ export function descriptorsMax(): number {
 }
 
 export function isInstalled(tool: Tool): boolean {
+  if (tool === 'mitmproxy') return existsSync(MITMDUMP);
+  if (tool === 'squid') return existsSync(SQUID_CERTGEN);
   if (spawnSync('sh', ['-c', `command -v ${tool}`], { stdio: 'ignore', env: systemPath() }).status !== 0)
     return false;
   if (tool === 'openssl') return existsSync(OPENSSL_HEADERS);
@@ -86,17 +99,45 @@ export function isInstalled(tool: Tool): boolean {
 export function installMissing(tools: readonly Tool[], say: (line: string) => void): Tool[] {
   const missing = tools.filter((tool) => !isInstalled(tool));
   if (missing.length === 0) return [];
-  const packages = missing.flatMap((tool) => PACKAGES[tool]);
-  if (process.getuid?.() === 0 && existsSync('/usr/bin/apt-get')) {
+  const packages = missing.flatMap((tool) => (tool === 'mitmproxy' ? [] : PACKAGES[tool]));
+  if (missing.includes('mitmproxy')) installMitmproxy(say);
+  if (packages.length > 0 && process.getuid?.() === 0 && existsSync('/usr/bin/apt-get')) {
     say(`installing ${packages.join(', ')}`);
     apt(['update', '-q']);
     apt(['install', '-q', '-y', '--no-install-recommends', ...packages]);
   }
   const stillMissing = missing.filter((tool) => !isInstalled(tool));
   for (const tool of stillMissing) {
-    say(`${tool} is missing: as root, apt-get install ${PACKAGES[tool].join(' ')}`);
+    say(
+      tool === 'mitmproxy'
+        ? 'mitmproxy is missing: it needs python3 with venv and pip, and a package index to install from'
+        : `${tool} is missing: as root, apt-get install ${PACKAGES[tool].join(' ')}`,
+    );
   }
   return stillMissing;
+}
+
+function installMitmproxy(say: (line: string) => void): void {
+  say('installing mitmproxy with pip');
+  const options = { stdio: 'ignore', timeout: INSTALL_TIMEOUT_MS } as const;
+  const pip = join(MITMPROXY_VENV, 'bin/pip');
+  const isThere =
+    spawnSync('python3', ['-m', 'venv', MITMPROXY_VENV], options).status === 0 &&
+    spawnSync(pip, ['install', '-q', 'mitmproxy'], options).status === 0;
+  if (!isThere) rmSync(MITMPROXY_VENV, { recursive: true, force: true });
+}
+
+/** From the name of its metadata: asking the program takes it a second. */
+function mitmproxyVersion(): string {
+  if (!isInstalled('mitmproxy')) return 'not installed';
+  const libraries = join(MITMPROXY_VENV, 'lib');
+  const names = readdirSync(libraries).flatMap((python) =>
+    readdirSync(join(libraries, python, 'site-packages')),
+  );
+  return (
+    names.map((name) => /^mitmproxy-(\d[\d.]*)\.dist-info$/.exec(name)?.[1]).find((v) => v !== undefined) ??
+    '?'
+  );
 }
 
 function apt(args: string[]): void {

@@ -10,6 +10,7 @@ import { EFFORTS, type Bench, type Figure } from './figure.ts';
 import { bodies } from './figures/bodies.ts';
 import { bulk } from './figures/bulk.ts';
 import { connection } from './figures/connection.ts';
+import { egressFigures } from './figures/egress.ts';
 import { exchange } from './figures/exchange.ts';
 import { features } from './figures/features.ts';
 import { grpc } from './figures/grpc.ts';
@@ -17,6 +18,7 @@ import { requestFigures } from './figures/http.ts';
 import { idle } from './figures/idle.ts';
 import { latency } from './figures/latency.ts';
 import { tables } from './figures/tables.ts';
+import { EGRESS_PEERS } from './egress-peers.ts';
 import { HttpLoad } from './http-load.ts';
 import { HTTP_PEERS } from './http-peers.ts';
 import { compileGenerator, Load } from './load.ts';
@@ -28,15 +30,17 @@ import * as report from './report.ts';
 const FIGURES: readonly Figure[] = [
   ...[bulk, exchange, connection, latency, idle, tables],
   ...[...requestFigures, bodies, grpc, features],
+  ...egressFigures,
 ];
-const ALL_PEERS: readonly Peer[] = [...PEERS, ...HTTP_PEERS];
+const ALL_PEERS: readonly Peer[] = [...PEERS, ...HTTP_PEERS, ...EGRESS_PEERS];
+const PEER_NAMES = [...new Set(ALL_PEERS.map(({ name }) => name))].filter((name) => name !== 'portcullis');
 const ROUNDS_MAX = 50;
 const SECONDS_MAX = 60;
 
 const USAGE = `npm run bench -- [options]
   --quick          tiny: one short round, every byte compared
-  --only LIST      of ${FIGURES.map((figure) => figure.name).join(', ')}
-  --peers LIST     of haproxy, nginx, caddy, node-http2, none; Portcullis is always measured, unless
+  --only LIST      of ${FIGURES.map((figure) => figure.name).join(', ')}; egress: all of its own
+  --peers LIST     of ${PEER_NAMES.join(', ')}, none; Portcullis is always measured, unless
   --no-portcullis  only the peers
   --rounds N       rounds (default 3)
   --seconds N      length of each window (default 3)
@@ -96,7 +100,7 @@ async function measureAll(
   pinSelf(cores.load);
   const facts = machineFacts();
   say(
-    `${facts.cpu}, Linux ${facts.kernel}, Node ${facts.node}, HAProxy ${facts.haproxy}, nginx ${facts.nginx}, Caddy ${facts.caddy}`,
+    `${facts.cpu}, Linux ${facts.kernel}, Node ${facts.node}, HAProxy ${facts.haproxy}, nginx ${facts.nginx}, Caddy ${facts.caddy}, Squid ${facts.squid}, mitmproxy ${facts.mitmproxy}`,
   );
   const generator = compileGenerator(directory);
   const backend = await Backend.start(generator, cores, processes);
@@ -118,7 +122,12 @@ async function measureAll(
   for (const figure of options.figures) await measureFigure(figure, bench, peers, rounds, failures);
   report.addDifferences(options.figures, rounds);
   const ratios = report.ratioRows(options.figures, rounds, bench.effort.judged);
-  const layers = [options.figures.filter((figure) => !isHttp(figure)), options.figures.filter(isHttp)];
+  const kinds: readonly ((figure: Figure) => boolean)[] = [
+    (figure) => !isHttp(figure),
+    (figure) => isHttp(figure) && !isEgress(figure),
+    isEgress,
+  ];
+  const layers = kinds.map((isKind) => options.figures.filter(isKind));
   for (const figures of layers) {
     if (figures.length > 0) say(`\n${report.absoluteTable(figures, rounds)}`);
   }
@@ -176,7 +185,7 @@ function readOptions(args: string[]): Options | undefined {
       options: {
         quick: { type: 'boolean', default: false },
         only: { type: 'string', default: FIGURES.map((figure) => figure.name).join(',') },
-        peers: { type: 'string', default: 'haproxy,nginx,caddy,node-http2' },
+        peers: { type: 'string', default: PEER_NAMES.join(',') },
         'no-portcullis': { type: 'boolean', default: false },
         rounds: { type: 'string' },
         seconds: { type: 'string' },
@@ -185,9 +194,10 @@ function readOptions(args: string[]): Options | undefined {
       },
     });
     const names = values.only.split(',');
-    const figures = FIGURES.filter((figure) => names.includes(figure.name));
+    const figures = FIGURES.filter((figure) => names.some((name) => isMeant(figure, name)));
     const peerNames = values.peers.split(',').filter((name) => name !== 'none');
-    if (figures.length !== names.length || !peerNames.every(isPeerName)) return undefined;
+    const areKnown = names.every((name) => FIGURES.some((figure) => isMeant(figure, name)));
+    if (!areKnown || !peerNames.every(isPeerName)) return undefined;
     return {
       quick: values.quick,
       figures,
@@ -213,6 +223,15 @@ function isPeerName(name: string): name is PeerName {
   return ALL_PEERS.some((peer) => peer.name === name);
 }
 
+function isEgress(figure: Figure): boolean {
+  return egressFigures.includes(figure);
+}
+
+/** `egress` stands for all figures of egress. */
+function isMeant(figure: Figure, name: string): boolean {
+  return figure.name === name || (name === 'egress' && isEgress(figure));
+}
+
 function isHttp(figure: Figure): boolean {
   return figure.http !== undefined;
 }
@@ -222,7 +241,7 @@ function neededTools({ figures, peers }: Options): Tool[] {
   const involved = new Set(
     figures.flatMap((figure) => (figure.http?.peers ?? PEERS).map(({ name }) => name)),
   );
-  const programs = (['haproxy', 'nginx', 'caddy'] as const).filter(
+  const programs = (['haproxy', 'nginx', 'caddy', 'squid', 'mitmproxy'] as const).filter(
     (name) => involved.has(name) && peers.has(name),
   );
   return [...programs, 'gcc', ...(figures.some(isHttp) ? (['openssl'] as const) : [])];

@@ -9,7 +9,7 @@ import type { Target } from './load.ts';
 import { descriptorsMax, nginxStreamModule } from './machine.ts';
 import { acceptsConnections, says, type Processes } from './processes.ts';
 
-export type PeerName = 'portcullis' | 'haproxy' | 'nginx' | 'caddy' | 'node-http2';
+export type PeerName = 'portcullis' | 'haproxy' | 'nginx' | 'caddy' | 'node-http2' | 'squid' | 'mitmproxy';
 
 /**
  * `default` is the proxy's own buffer size; `tuned` gives it the 256 KiB that Portcullis reads with. A `reference`

@@ -4,12 +4,16 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { Figure, Metric, Sample } from './figure.ts';
 import type { MachineFacts } from './machine.ts';
+import { EGRESS_PEERS } from './egress-peers.ts';
 import { HTTP_PEERS } from './http-peers.ts';
 import { PEERS, type Peer } from './peers.ts';
 
 export const DIRECT = 'direct';
 
-const REFERENCES = HTTP_PEERS.filter((peer) => peer.variant === 'reference');
+/** Those that `the better peer` is chosen from. */
+const COMPARED: readonly Peer[] = [...PEERS, ...EGRESS_PEERS];
+const ALL_PEERS: readonly Peer[] = [...PEERS, ...HTTP_PEERS, ...EGRESS_PEERS];
+const REFERENCES = ALL_PEERS.filter((peer) => peer.variant === 'reference');
 
 /** Every round's number, by metric key, then by column (a peer's label, or `direct`). */
 export type Rounds = Map<string, Map<string, number[]>>;
@@ -54,7 +58,7 @@ export function medianOf(rounds: Rounds, key: string, column: string): number | 
 
 /** The absolute figures: one row per metric, one column per proxy, and the load straight to the backend. */
 export function absoluteTable(figures: readonly Figure[], rounds: Rounds): string {
-  const labels = new Set([...PEERS, ...HTTP_PEERS].map((peer) => peer.label));
+  const labels = new Set(ALL_PEERS.map((peer) => peer.label));
   const columns = [...labels, DIRECT].filter((column) =>
     allMetrics(figures).some(({ key }) => rounds.get(key)?.has(column) === true),
   );
@@ -82,7 +86,7 @@ function measuredRows(figures: readonly Figure[], rounds: Rounds): RatioRow[] {
     if (own === undefined || metric.better === 'neither') return [];
     const ratios = [
       ...(['default', 'tuned'] as const).flatMap((variant) => {
-        const candidates = PEERS.filter((peer) => peer.name !== 'portcullis' && peer.variant === variant);
+        const candidates = COMPARED.filter((peer) => peer.name !== 'portcullis' && peer.variant === variant);
         return ratioRow(metric, own, candidates, metric.ratioTargets?.[variant], rounds) ?? [];
       }),
       ...REFERENCES.flatMap((peer) => {
@@ -112,8 +116,8 @@ export function headroomTable(figures: readonly Figure[], rounds: Rounds): strin
     .filter((metric) => metric.isRate === true)
     .flatMap((metric) => {
       const direct = medianOf(rounds, metric.key, DIRECT);
-      const proxied = [...PEERS, ...REFERENCES]
-        .map((peer) => medianOf(rounds, metric.key, peer.label))
+      const proxied = [...new Set(ALL_PEERS.map((peer) => peer.label))]
+        .map((label) => medianOf(rounds, metric.key, label))
         .filter((v) => v !== undefined);
       if (direct === undefined || proxied.length === 0) return [];
       const fastest = Math.max(...proxied);

@@ -32,7 +32,7 @@ enum {
   SMALL_BODY_BYTES_MAX = 16384, /* bodies up to this size are sent in one piece with their head */
 };
 
-enum job { JOB_REQUEST, JOB_CONNECTION, JOB_RESUMED, JOB_LATENCY, JOB_BACKEND };
+enum job { JOB_REQUEST, JOB_CONNECTION, JOB_RESUMED, JOB_LATENCY, JOB_FRESH, JOB_BACKEND };
 enum role { ROLE_FREE, ROLE_LISTENER, ROLE_CLIENT, ROLE_BACKEND };
 enum version { HTTP1, HTTP2 };
 
@@ -60,6 +60,8 @@ struct conn {
   uint64_t body_in, body_out; /* HTTP/1: pattern bytes still to receive and to send */
   uint64_t position_in, position_out;
   uint32_t index;      /* client: its place in the wave, chooses name, target and source */
+  uint32_t host;       /* fresh: which host it asks for */
+  uint64_t opened_at;  /* fresh: when it was opened */
   uint32_t heads_sent; /* heads this side has sent on the connection */
   uint32_t in_flight;
   uint32_t next_id;

@@ -5,6 +5,9 @@
  *   connection  open (with TLS: a full handshake), one request, close; `--connections` at a time
  *   resumed     the same, with the session of an earlier connection to the same name
  *   latency     requests at a fixed rate, each timed from the moment it was due
+ *   fresh       as connection, each to the next of the hosts h0, h1, … below the first name's domain; timed from
+ *               opening to the last byte. `--first-host` is the first; after `--hosts` of them they come again;
+ *               `--count` ends the window early
  *   backend     only the backend
  *
  * With `--connect PORT` the targets are forward proxies, and each connection begins with a CONNECT to its name and
@@ -28,7 +31,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-static const char *const job_names[] = {"request", "connection", "resumed", "latency", "backend"};
+static const char *const job_names[] = {"request", "connection", "resumed", "latency", "fresh", "backend"};
 
 enum job job = JOB_REQUEST;
 enum version client_version = HTTP1;
@@ -42,13 +45,14 @@ static int targets[LIST_MAX], target_count, sources = 1, connect_port;
 static double seconds = 1, warmup = 0.3, rate = 1000;
 static struct conn *clients[FD_MAX];
 static SSL_SESSION *sessions[FD_MAX / 4];
+static uint32_t first_host, host_count, hosts_opened;
 static int stopping = 1, in_flight, opening, is_tls;
 static uint32_t opened_total, next_index;
-static uint64_t units, bytes, failures, resumptions;
+static uint64_t units, units_max, bytes, failures, resumptions;
 static uint32_t *samples;
 static uint64_t sample_count, schedule_start, schedule_step, schedule_next, schedule_end;
 
-static int is_short_lived(void) { return job == JOB_CONNECTION || job == JOB_RESUMED; }
+static int is_short_lived(void) { return job == JOB_CONNECTION || job == JOB_RESUMED || job == JOB_FRESH; }
 
 /* ---- checking ---------------------------------------------------------------------------------------- */
 
@@ -99,9 +103,27 @@ int next_response(struct conn *c) {
 
 static void client_open(uint32_t index);
 
+/* The host that a connection asks for. */
+static const char *name_of(struct conn *c) {
+  static char fresh[300];
+  if (job != JOB_FRESH) return names[c->index % (uint32_t)name_count];
+  const char *domain = strchr(names[0], '.');
+  snprintf(fresh, sizeof fresh, "h%u%s", c->host, domain ? domain : "");
+  return fresh;
+}
+
+static void fresh_start(struct conn *c) {
+  char head[512];
+  queue(c, head, (size_t)snprintf(head, sizeof head, "GET / HTTP/1.1\r\nHost: %s\r\n\r\n", name_of(c)));
+}
+
 static void client_start(struct conn *c, uint64_t slot) {
   c->in_flight++;
   in_flight++;
+  if (job == JOB_FRESH) {
+    fresh_start(c);
+    return;
+  }
   if (c->version == HTTP2) http2_start(c, slot);
   else http1_start(c, slot);
 }
@@ -119,7 +141,7 @@ void client_failed(struct conn *c) {
 /* Asks a forward proxy for a tunnel to the backend under this connection's name. */
 static void client_ask(struct conn *c) {
   char head[1024];
-  const char *name = names[c->index % (uint32_t)name_count];
+  const char *name = name_of(c);
   int length = snprintf(head, sizeof head, "CONNECT %s:%d HTTP/1.1\r\nHost: %s:%d\r\n\r\n", name, connect_port, name,
                         connect_port);
   c->is_asking = 1;
@@ -133,7 +155,7 @@ void client_tunnelled(struct conn *c) {
   SSL_SESSION *kept = job == JOB_RESUMED ? sessions[c->index % (uint32_t)connections] : NULL;
   /* OpenSSL lets a TLS 1.3 session be used once; a server need not send a new one when it resumes. */
   SSL_SESSION *session = kept ? SSL_SESSION_dup(kept) : NULL;
-  if (is_tls) tls_begin(c, names[c->index % (uint32_t)name_count], session);
+  if (is_tls) tls_begin(c, name_of(c), session);
   else client_connected(c);
   SSL_SESSION_free(session);
 }
@@ -154,6 +176,9 @@ static void client_open(uint32_t index) {
   struct conn *c = adopt(fd, ROLE_CLIENT);
   c->version = (uint8_t)client_version;
   c->index = index;
+  c->host = first_host + (host_count > 0 ? hosts_opened % host_count : hosts_opened);
+  hosts_opened++;
+  c->opened_at = job == JOB_FRESH ? now_ns() : 0;
   clients[index % (uint32_t)connections] = c;
   opening++;
   if (connect_port == 0) client_tunnelled(c);
@@ -182,11 +207,11 @@ static void client_fill(struct conn *c) {
   while (c->generation == generation && c->in_flight < (uint32_t)streams_per_connection) client_start(c, 0);
 }
 
-static void count_unit(uint64_t slot) {
+static void count_unit(struct conn *c, uint64_t slot) {
   units++;
   bytes += request_body_bytes + response_body_bytes;
-  if (job != JOB_LATENCY) return;
-  uint64_t took = now_ns() - (schedule_start + slot * schedule_step);
+  if (job != JOB_LATENCY && job != JOB_FRESH) return;
+  uint64_t took = now_ns() - (job == JOB_FRESH ? c->opened_at : schedule_start + slot * schedule_step);
   if (sample_count < SAMPLES_MAX) samples[sample_count++] = took > UINT32_MAX ? UINT32_MAX : (uint32_t)took;
 }
 
@@ -204,7 +229,7 @@ void client_done(struct conn *c, uint64_t slot) {
       return;
     }
   }
-  count_unit(slot);
+  count_unit(c, slot);
   if (is_short_lived()) {
     uint32_t index = c->index + (uint32_t)connections;
     release(c); /* an ordinary FIN from the client's side, as most clients do it */
@@ -266,7 +291,7 @@ static double window(double length) {
     }
   } else {
     start_all();
-    while (now_ns() < end) turn(20);
+    while (now_ns() < end && (units_max == 0 || units < units_max)) turn(20);
   }
   drain(20);
   return (double)(now_ns() - start) / 1e9;
@@ -382,6 +407,9 @@ static void parse_argument(const char *name, const char *value) {
   else if (!strcmp(name, "--seconds")) seconds = atof(value);
   else if (!strcmp(name, "--warmup")) warmup = atof(value);
   else if (!strcmp(name, "--rate")) rate = atof(value);
+  else if (!strcmp(name, "--first-host")) first_host = (uint32_t)strtoul(value, NULL, 10);
+  else if (!strcmp(name, "--hosts")) host_count = (uint32_t)strtoul(value, NULL, 10);
+  else if (!strcmp(name, "--count")) units_max = strtoull(value, NULL, 10);
   else if (!strcmp(name, "--verify")) verify = atoi(value);
   else die(1, name);
 }
@@ -392,6 +420,7 @@ static void check_arguments(void) {
   if (client_version == HTTP1 && streams_per_connection != 1) die(1, "HTTP/1.1 has one request in flight");
   if (client_version == HTTP2 && (request_body_bytes | response_body_bytes) > H2_BODY_BYTES_MAX)
     die(1, "HTTP/2 bodies are small here");
+  if (job == JOB_FRESH && (client_version != HTTP1 || request_body_bytes > 0)) die(1, "fresh: HTTP/1.1, no body");
   if (job == JOB_RESUMED && connections % name_count != 0) die(1, "resumed: each place has one name");
   if (job == JOB_BACKEND) return;
   if (target_count == 0 || name_count == 0) die(1, "--targets and --names are needed");
