@@ -149,19 +149,23 @@ export function planFaults(seed: number, durationMs: number, everyMs: number): P
   const plan: PlannedFault[] = [];
   const freeAtMs = new Map<string, number>();
   let round: FaultKind[] = [];
-  for (let atMs = 0; ; atMs += everyMs / 2 + random.below(everyMs)) {
+  for (let atMs = 0; atMs < durationMs; atMs += everyMs / 2 + random.below(everyMs)) {
     if (round.length === 0) round = shuffle(faultKinds, random);
     const kind = round.pop()!;
     const [min, max] = kind.lengthMs;
     const lengthMs = min + random.below(max - min + 1);
-    if (atMs + lengthMs > durationMs) return plan;
+    if (atMs + lengthMs > durationMs) continue;
     const free = kind.targets.filter((target) => (freeAtMs.get(target) ?? 0) <= atMs);
-    if (free.length === 0) continue;
+    if (free.length === 0) {
+      round.unshift(kind);
+      continue;
+    }
     const target = free[random.below(free.length)]!;
     // What it needs to be over, and some room for its aftermath.
     freeAtMs.set(target, atMs + lengthMs + 1_000);
     plan.push({ kind, target, atMs, lengthMs, seed: random.below(2 ** 31) });
   }
+  return plan;
 }
 
 /** Injects one, on the record from before its first effect to after its last. */
