@@ -80,7 +80,7 @@ describe('an upgrade', { concurrency: 2 }, () => {
         using multiplexed = new MultiplexedVisits(() => Http2Client.connect(port, host, secure));
         using lasting = await Lasting.begin(port, secure);
         const visits = [relayVisit(port, relayed), relayVisit(port, relayed), multiplexed.visit];
-        const load = new Load([...visits, keepAliveVisit(kept), keepAliveVisit(busy)], isSoak ? 0 : 5);
+        await using load = new Load([...visits, keepAliveVisit(kept), keepAliveVisit(busy)], isSoak ? 0 : 5);
         for (let round = 0; round < rounds; round++) {
           await load.servedMore(generations, 20);
           const old = generations.pid;
@@ -105,7 +105,7 @@ describe('an upgrade', { concurrency: 2 }, () => {
       async () => {
         await using generations = await Generations.start(traffic, { workers: 3 });
         generations.configure((text) => text.replace('workers = 3', 'workers = 1'));
-        const load = new Load(Array.from({ length: 4 }, () => relayVisit(generations.port, relayed)));
+        await using load = new Load(Array.from({ length: 4 }, () => relayVisit(generations.port, relayed)));
         await load.servedMore(generations, 20);
         await generations.upgrade();
         await load.servedMore(generations, 50);

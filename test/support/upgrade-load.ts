@@ -8,7 +8,7 @@ import { clientHello } from './hello.ts';
 /** Null: it went well. */
 type Visit = () => Promise<string | null>;
 
-export class Load {
+export class Load implements AsyncDisposable {
   readonly failures: string[] = [];
   readonly #served: number[];
   readonly #loops: Promise<void>[];
@@ -37,6 +37,10 @@ export class Load {
   async stop(): Promise<void> {
     this.#isOver = true;
     await Promise.all(this.#loops);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
   }
 
   async #run(visit: Visit, index: number): Promise<void> {
@@ -75,7 +79,11 @@ export function keepAliveVisit(client: Http1Client): Visit {
   return () => outcome('HTTP/1.1', client.ask({ path: '/bytes/1000' }));
 }
 
-/** A request on one connection of HTTP/2, and on the next one when that has been told to go. Nothing is tried again. */
+/**
+ * A request on one connection of HTTP/2, and on the next one when that has been told to go. A request that a client of
+ * nghttp2 has in hand when the GOAWAY comes it does not send but refuses itself; as for any refused stream (RFC 9113
+ * §8.7) nothing was processed, and it is asked again. Nothing else is.
+ */
 export class MultiplexedVisits implements Disposable {
   readonly #connect: () => Promise<Http2Client>;
   #client: Http2Client | null = null;
@@ -85,11 +93,16 @@ export class MultiplexedVisits implements Disposable {
   }
 
   readonly visit: Visit = async () => {
+    const failure = await this.#ask();
+    return failure === null || !failure.includes('NGHTTP2_REFUSED_STREAM') ? failure : this.#ask();
+  };
+
+  async #ask(): Promise<string | null> {
     if (this.#client === null || this.#client.session.closed || this.#client.session.destroyed) {
       this.#client = await this.#connect();
     }
     return outcome('HTTP/2', this.#client.ask({ path: '/bytes/1000' }));
-  };
+  }
 
   [Symbol.dispose](): void {
     this.#client?.[Symbol.dispose]();
@@ -104,7 +117,7 @@ async function outcome(
     const { status, body } = await answer;
     return status === 200 && body.length === 1_000 ? null : `${version}: ${status}, ${body.length} bytes`;
   } catch (error) {
-    return `${version}: ${(error as NodeJS.ErrnoException).code ?? String(error)}`;
+    return `${version}: ${String(error)}`;
   }
 }
 
