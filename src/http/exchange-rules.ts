@@ -60,7 +60,9 @@ export function downstreamReason(reason: Reason): Reason {
 }
 
 /** Whom an exchange waits for. */
-export type Waiting = 'filter' | 'session' | 'request' | 'backend' | 'response' | 'taker' | 'tunnel';
+/** `half-tunnel`: one side of a tunnel has ended, and may have vanished without the other's hearing of it. */
+export type Waiting =
+  'filter' | 'session' | 'request' | 'backend' | 'response' | 'taker' | 'tunnel' | 'half-tunnel';
 
 /** How long, without progress (ms). `isStreamed`: silence is no fault. */
 export function patienceMs(waiting: Waiting, http: HttpSettings, isStream: boolean): number {
@@ -77,6 +79,8 @@ export function patienceMs(waiting: Waiting, http: HttpSettings, isStream: boole
       return peerPatience * http.bodyIdleTimeoutMs;
     case 'tunnel':
       return http.tunnelIdleTimeoutMs;
+    case 'half-tunnel':
+      return Math.min(http.tunnelIdleTimeoutMs, http.bodyIdleTimeoutMs);
   }
 }
 
@@ -89,4 +93,5 @@ export const stallReasons: Readonly<Record<Waiting, Reason>> = {
   response: 'body-stalled',
   taker: 'body-stalled',
   tunnel: 'idle-timeout',
+  'half-tunnel': 'idle-timeout',
 };

@@ -68,6 +68,16 @@ describe('tunnels', () => {
     assert.equal(up().resetReason, 'cancel');
   });
 
+  // A WebSocket client that vanished with a bare FIN was kept, with its backend's socket, for the whole hour.
+  test('end soon when one side has ended and the other says nothing', () => {
+    const { context, down, up, reason } = beginExchange({ head, isEnd: false });
+    up().respond(200);
+    down.receiveEnd();
+    context.clock.advance(70_000);
+    assert.equal(reason(), 'idle-timeout');
+    assert.equal(up().resetReason, 'cancel');
+  });
+
   test('end for both when one side breaks', () => {
     const { down, up, reason } = beginExchange({ head, isEnd: false });
     up().respond(200);

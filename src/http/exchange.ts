@@ -420,7 +420,7 @@ export class Exchange
         if (this.chain?.isHeld('response') === true) return 'filter';
         return this.downstream.isBacklogged ? 'taker' : 'response';
       case 'tunnel':
-        return 'tunnel';
+        return this.isRequestRead || this.isResponseSent ? 'half-tunnel' : 'tunnel';
       case 'lingering':
       case 'over':
         return 'taker';
