@@ -1,6 +1,5 @@
 /** A browser that trusts the gateway's authority: a page over HTTP/2 and a WebSocket, both opened on the way. */
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync } from 'node:fs';
 import { createSecureServer } from 'node:http2';
@@ -8,7 +7,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { it } from 'node:test';
 import { egressPort, EgressWorld } from '../support/egress.ts';
-import { Daemon, lacks } from '../support/tools.ts';
+import { Daemon, lacks, run } from '../support/tools.ts';
 
 const chromium = ['chromium', 'chromium-browser', 'google-chrome'].find((name) => lacks(name) === false);
 const missing = chromium === undefined ? lacks('chromium') : lacks('certutil');
@@ -42,7 +41,7 @@ it('Chromium loads a page over h2 and talks by WebSocket', { skip: missing, time
   await once(server, 'listening');
   const rewrite = world.rewrite('page.test', (server.address() as AddressInfo).port);
   const through = await world.gateway({ tables: [rewrite] });
-  const home = trustingHome(world);
+  const home = await trustingHome(world);
   const proxy = [`--proxy-server=http://127.0.0.1:${egressPort(through)}`, `--user-data-dir=${home}/profile`];
   const command = [
     `HOME=${home}`,
@@ -59,13 +58,16 @@ it('Chromium loads a page over h2 and talks by WebSocket', { skip: missing, time
 });
 
 /** A home whose certificate store, which browsers on Linux read, trusts the gateway. */
-function trustingHome({ folder, caFile }: EgressWorld): string {
+async function trustingHome({ folder, caFile }: EgressWorld): Promise<string> {
   const home = join(folder, 'home');
   const store = join(home, '.pki/nssdb');
   mkdirSync(store, { recursive: true });
-  const certutil = (...args: readonly string[]): unknown =>
-    execFileSync('certutil', ['-d', `sql:${store}`, ...args], { stdio: 'ignore' });
-  certutil('-N', '--empty-password');
-  certutil('-A', '-t', 'C,,', '-n', 'gateway', '-i', caFile);
+  for (const args of [
+    ['-N', '--empty-password'],
+    ['-A', '-t', 'C,,', '-n', 'gateway', '-i', caFile],
+  ]) {
+    const { code, stderr } = await run('certutil', ['-d', `sql:${store}`, ...args]);
+    assert.equal(code, 0, stderr);
+  }
   return home;
 }

@@ -27,8 +27,22 @@ after(() => world[Symbol.asyncDispose]());
 /** Of a request on an open connection, by what comes next on it. */
 async function status(socket: TLSSocket, host: string): Promise<number> {
   socket.write(`GET /status/204 HTTP/1.1\r\nHost: ${host}\r\n\r\n`);
-  const [head] = (await once(socket, 'data')) as [Buffer];
-  return Number(head.toString('latin1').slice(9, 12));
+  const head = await received(socket, /^HTTP\/1\.1 \d{3} [^]*\r\n\r\n/);
+  return Number(head.slice(9, 12));
+}
+
+/** What comes from now on, until it matches. */
+function received(socket: TLSSocket, wanted: RegExp): Promise<string> {
+  return new Promise((resolve, reject) => {
+    let got = '';
+    const take = (chunk: Buffer): void => {
+      got += chunk.toString('latin1');
+      if (!wanted.test(got)) return;
+      socket.off('data', take);
+      resolve(got);
+    };
+    socket.on('data', take).once('close', () => reject(new Error(`closed after ${got}`)));
+  });
 }
 
 function reloads(through: Portcullis): Promise<number> {
@@ -42,7 +56,7 @@ describe('SIGHUP', () => {
     assert.equal(await status(open, 'h2.test'), 204);
     const events = await world.secured(through, 'https.test');
     events.write('GET /events HTTP/1.1\r\nHost: https.test\r\n\r\n');
-    await once(events, 'data');
+    await received(events, /data: first/);
     const before = await reloads(through);
 
     writeFileSync(through.configFile, world.config({ egress: ['blacklist = ["*.test"]'] }));
@@ -50,9 +64,9 @@ describe('SIGHUP', () => {
     await until(async () => (await reloads(through)) === before + 1);
     await until(async () => (await status(open, 'h2.test')) === 403);
     await assert.rejects(openTunnel(egressPort(through), 'h2.test:443'), /403/);
+    const released = received(events, /data: released/);
     world.https.release();
-    const [event] = (await once(events, 'data')) as [Buffer];
-    assert.match(event.toString(), /released/);
+    await released;
     world.https.finish();
     open.destroy();
     events.destroy();
@@ -198,8 +212,7 @@ async function carryBothWays(through: Portcullis, bytes: number): Promise<void> 
   for (let sent = 0; sent < bytes; sent += pattern.length) {
     if (!up.write(pattern.subarray(0, bytes - sent))) await once(up, 'drain');
   }
-  const [answer] = (await once(up, 'data')) as [Buffer];
-  const text = answer.toString();
+  const text = await received(up, /\}\r\n|\}$/);
   const seen = JSON.parse(text.slice(text.indexOf('{'), text.lastIndexOf('}') + 1)) as Seen;
   assert.deepEqual([seen.bodyBytes, seen.bodyDigest], [bytes, patternDigest(bytes)]);
   up.destroy();
