@@ -4,7 +4,6 @@
  * followed only as far as each hop is.
  */
 import { formatIp, parseIp, sameIp, type IpAddress } from '../core/ip.ts';
-import type { Reason } from '../core/reason.ts';
 import {
   getField,
   getJoined,
@@ -75,9 +74,6 @@ export function isLoop(fields: FieldList, pseudonym: string): boolean {
 }
 
 const loopCount = 2;
-
-/** The reason that goes with `isLoop`. */
-export const loopReason: Reason = 'loop-detected';
 
 /**
  * Sets the fields. Made once per downstream connection (and route, where routes differ in `sendsForwarded`), since

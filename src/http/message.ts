@@ -1,3 +1,3 @@
 /** The message model, for the folders above that know no codec. */
-export { framingNames, getField, getJoined, removeField, setField } from '../codec/http-message.ts';
+export { framingNames, getField, removeField, setField } from '../codec/http-message.ts';
 export type { FieldList, RequestHead, ResponseHead } from '../codec/http-message.ts';

@@ -23,7 +23,6 @@ import type {
   ServerSessionObserver,
   Stream,
   StreamFailure,
-  UpstreamStream,
 } from '../stream.ts';
 import { UpstreamPool } from '../upstream-pool.ts';
 import type { UpstreamTarget } from '../upstream-target.ts';
@@ -226,5 +225,3 @@ export function sendAll(
   collector.onDrain = () => send();
   send();
 }
-
-export type { UpstreamStream };
