@@ -8,7 +8,8 @@ test('a tiny run', () => {
   const { nanoseconds, checksum } = measureDecisions(200);
   // Of four kinds of hosts, 100 each, three are allowed.
   assert.equal(checksum, 300);
-  for (const each of Object.values(nanoseconds)) assert(each > 0);
+  // A hundred decisions may be over before the clock of the CPU has moved.
+  for (const each of Object.values(nanoseconds)) assert(each >= 0);
 });
 
 test('10,000 entries cost a decision little', () => {
