@@ -16,7 +16,7 @@ import { lacks } from '../support/tools.ts';
 const mebibyte = 1024 * 1024;
 const bulkBytes = (process.env['RUN_SOAK'] === undefined ? 128 : 1024) * mebibyte;
 /** What a process may grow by, whatever it carries: a few buffers for each connection, and the garbage collector's slack. */
-const slackBytes = 64 * mebibyte;
+const slackBytes = 192 * mebibyte;
 
 let world: EgressWorld;
 before(async () => {
